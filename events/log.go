@@ -45,8 +45,8 @@ type Log interface {
 	//
 	// On an error a prefix of the group may be on the log, so the caller
 	// reads the log to its end before it appends again. The error is, or
-	// wraps, one of ErrConflict, ErrUnavailable, ErrNoSpace, ErrUncertain and
-	// ErrBroken.
+	// wraps, one of ErrBadGroup, ErrConflict, ErrUnavailable, ErrNoSpace,
+	// ErrUncertain and ErrBroken.
 	Append(ctx context.Context, expect uint64, group []Encoded) error
 
 	// Last returns the sequence of the newest event, 0 for an empty log.
@@ -59,7 +59,8 @@ type Log interface {
 
 	// Read yields the events from..to, both included, in order, and ends. An
 	// error, yielded as the last pair, wraps ErrUnavailable, ErrMissing (a
-	// sequence that should be there is not) or the context's error.
+	// sequence that should be there is not, also when to is beyond the end of
+	// the log) or the context's error.
 	Read(ctx context.Context, from, to uint64) iter.Seq2[Stored, error]
 
 	// Follow yields the events from a sequence on, in order, and then waits
@@ -85,6 +86,9 @@ const (
 
 // What can go wrong with a log. Test with errors.Is.
 var (
+	// ErrBadGroup: the group breaks a limit, or has a subject or a header that
+	// the log can't hold. Nothing was written, and trying again is of no use.
+	ErrBadGroup = errors.New("the log can't hold the group")
 	// ErrConflict: the log has moved on past the expected sequence. Nothing
 	// of the group that wasn't there before was written, but for a prefix on
 	// an unreplicated shared log.

@@ -1,0 +1,34 @@
+package events
+
+import (
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+)
+
+var aliasReaders = []kindReader{reads[AliasAssigned]()}
+
+// AliasAssigned records that an alias of a model now points at a version.
+type AliasAssigned struct {
+	ModelID ulid.ULID `json:"model_id"`
+	Alias   string    `json:"alias"`
+	From    int       `json:"from,omitzero"` // the version it pointed at before, absent for a new alias
+	To      int       `json:"to"`
+	Reason  Text      `json:"reason,omitzero"`
+}
+
+func (AliasAssigned) kind() string { return "alias.assigned.v1" }
+
+// Resource is the alias.
+func (e AliasAssigned) Resource() Resource {
+	return Resource{Root: Root{ModelRoot, e.ModelID}, Alias: e.Alias}
+}
+
+// Summary tells people what happened.
+func (e AliasAssigned) Summary() string {
+	s := fmt.Sprintf("pointed @%s at %d", e.Alias, e.To)
+	if e.From != 0 {
+		s += fmt.Sprintf(" instead of %d", e.From)
+	}
+	return because(s, e.Reason)
+}

@@ -1,0 +1,418 @@
+package events
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// One codec writes and reads both forms of an event's data: canonical msgpack
+// on the log, JSON at the edges. A plan, made once per Go type from its json
+// tags, says which fields there are; a writer or a reader says which form.
+//
+// Canonical msgpack: keys sorted by bytes, integers and lengths in their
+// shortest encoding, floats always float64 with one NaN, empty optional fields
+// left out. Equal values give equal bytes, so hashes can cover them.
+//
+// Reading is strict: unknown and duplicate keys, missing required fields, wrong
+// types, invalid UTF-8 and bytes after the value are errors.
+
+// writer is one form to write.
+type writer interface {
+	object(members int) error
+	key(name string) error
+	endObject() error
+	array(elements int) error
+	endArray() error
+	null() error
+	boolean(bool) error
+	str(string) error
+	integer(int64) error
+	unsigned(uint64) error
+	float(float64) error
+	sortsKeys() bool // whether members come sorted, or as declared
+}
+
+// reader is one form to read. A method fails when the next value isn't of its
+// type.
+type reader interface {
+	object() error
+	key() (name string, more bool, err error) // more is false at the object's end, which it consumes
+	array() error
+	more() (bool, error) // false at the array's end, which it consumes
+	boolean() (bool, error)
+	str() (string, error)
+	integer() (int64, error)
+	unsigned() (uint64, error)
+	float() (float64, error)
+	any(depth int) (any, error)
+	startsObject() bool // whether the next value is an object
+}
+
+// plan writes and reads the values of one Go type.
+type plan struct {
+	write func(w writer, v reflect.Value) error
+	read  func(r reader, v reflect.Value) error
+}
+
+var (
+	plans    sync.Map // reflect.Type -> *plan
+	ulidType = reflect.TypeFor[ulid.ULID]()
+	textType = reflect.TypeFor[Text]()
+	hashType = reflect.TypeFor[Hash]()
+	anyType  = reflect.TypeFor[any]()
+)
+
+func planOf(t reflect.Type) *plan {
+	if p, ok := plans.Load(t); ok {
+		return p.(*plan)
+	}
+	p, _ := plans.LoadOrStore(t, newPlan(t))
+	return p.(*plan)
+}
+
+func newPlan(t reflect.Type) *plan {
+	switch t {
+	case ulidType:
+		return ulidPlan()
+	case textType:
+		return textPlan()
+	case hashType:
+		return hashPlan()
+	case anyType:
+		return anyPlan()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.str(v.String()) },
+			read:  func(r reader, v reflect.Value) error { s, err := r.str(); v.SetString(s); return err },
+		}
+	case reflect.Bool:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.boolean(v.Bool()) },
+			read:  func(r reader, v reflect.Value) error { b, err := r.boolean(); v.SetBool(b); return err },
+		}
+	case reflect.Int, reflect.Int64:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.integer(v.Int()) },
+			read:  func(r reader, v reflect.Value) error { n, err := r.integer(); v.SetInt(n); return err },
+		}
+	case reflect.Uint64:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.unsigned(v.Uint()) },
+			read:  func(r reader, v reflect.Value) error { n, err := r.unsigned(); v.SetUint(n); return err },
+		}
+	case reflect.Float64:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.float(v.Float()) },
+			read:  func(r reader, v reflect.Value) error { f, err := r.float(); v.SetFloat(f); return err },
+		}
+	case reflect.Pointer:
+		return pointerPlan(t)
+	case reflect.Slice:
+		return slicePlan(t)
+	case reflect.Array:
+		return arrayPlan(t)
+	case reflect.Map:
+		return mapPlan(t)
+	case reflect.Struct:
+		return structPlan(t)
+	default:
+		panic(fmt.Sprintf("events: the codec has no form for %v", t))
+	}
+}
+
+func ulidPlan() *plan {
+	return &plan{
+		write: func(w writer, v reflect.Value) error { return w.str(v.Interface().(ulid.ULID).String()) },
+		read: func(r reader, v reflect.Value) error {
+			s, err := r.str()
+			if err != nil {
+				return err
+			}
+			id, err := parseULID(s)
+			v.Set(reflect.ValueOf(id))
+			return err
+		},
+	}
+}
+
+// parseULID takes only the canonical spelling, so that what is read is written
+// the same.
+func parseULID(s string) (ulid.ULID, error) {
+	id, err := ulid.ParseStrict(s)
+	if err != nil {
+		return ulid.ULID{}, fmt.Errorf("%q is not a ULID: %w", s, err)
+	}
+	if id.String() != s {
+		return ulid.ULID{}, fmt.Errorf("%q is not a ULID in upper case", s)
+	}
+	return id, nil
+}
+
+func hashPlan() *plan {
+	return &plan{
+		write: func(w writer, v reflect.Value) error {
+			h := v.Interface().(Hash)
+			return w.str(hex.EncodeToString(h[:]))
+		},
+		read: func(r reader, v reflect.Value) error {
+			s, err := r.str()
+			if err != nil {
+				return err
+			}
+			h, err := parseHash(s)
+			v.Set(reflect.ValueOf(h))
+			return err
+		},
+	}
+}
+
+func anyPlan() *plan {
+	return &plan{
+		write: func(w writer, v reflect.Value) error { return writeAny(w, v.Interface(), 0) },
+		read: func(r reader, v reflect.Value) error {
+			x, err := r.any(0)
+			if x != nil {
+				v.Set(reflect.ValueOf(x))
+			}
+			return err
+		},
+	}
+}
+
+func pointerPlan(t reflect.Type) *plan {
+	elem := planOf(t.Elem())
+	return &plan{
+		write: func(w writer, v reflect.Value) error { return elem.write(w, v.Elem()) },
+		read: func(r reader, v reflect.Value) error {
+			v.Set(reflect.New(t.Elem()))
+			return elem.read(r, v.Elem())
+		},
+	}
+}
+
+func slicePlan(t reflect.Type) *plan {
+	elem := planOf(t.Elem())
+	return &plan{
+		write: func(w writer, v reflect.Value) error { return writeElements(w, elem, v) },
+		read: func(r reader, v reflect.Value) error {
+			if err := r.array(); err != nil {
+				return err
+			}
+			for i := 0; ; i++ {
+				more, err := r.more()
+				if err != nil || !more {
+					return err
+				}
+				v.Grow(1)
+				v.SetLen(i + 1)
+				if err := elem.read(r, v.Index(i)); err != nil {
+					return fmt.Errorf("%d: %w", i, err)
+				}
+			}
+		},
+	}
+}
+
+func arrayPlan(t reflect.Type) *plan {
+	elem := planOf(t.Elem())
+	return &plan{
+		write: func(w writer, v reflect.Value) error { return writeElements(w, elem, v) },
+		read: func(r reader, v reflect.Value) error {
+			if err := r.array(); err != nil {
+				return err
+			}
+			for i := range t.Len() {
+				if more, err := r.more(); err != nil || !more {
+					return errors.Join(err, fmt.Errorf("the array has fewer than %d elements", t.Len()))
+				}
+				if err := elem.read(r, v.Index(i)); err != nil {
+					return fmt.Errorf("%d: %w", i, err)
+				}
+			}
+			if more, err := r.more(); err != nil || more {
+				return errors.Join(err, fmt.Errorf("the array has more than %d elements", t.Len()))
+			}
+			return nil
+		},
+	}
+}
+
+func writeElements(w writer, elem *plan, v reflect.Value) error {
+	if err := w.array(v.Len()); err != nil {
+		return err
+	}
+	for i := range v.Len() {
+		if err := elem.write(w, v.Index(i)); err != nil {
+			return fmt.Errorf("%d: %w", i, err)
+		}
+	}
+	return w.endArray()
+}
+
+// mapPlan writes maps sorted in both forms: they have no declared order.
+func mapPlan(t reflect.Type) *plan {
+	elem := planOf(t.Elem())
+	return &plan{
+		write: func(w writer, v reflect.Value) error {
+			if err := w.object(v.Len()); err != nil {
+				return err
+			}
+			keys := v.MapKeys()
+			slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+			for _, k := range keys {
+				if err := w.key(k.String()); err != nil {
+					return err
+				}
+				if err := elem.write(w, v.MapIndex(k)); err != nil {
+					return fmt.Errorf("%s: %w", k.String(), err)
+				}
+			}
+			return w.endObject()
+		},
+		read: func(r reader, v reflect.Value) error {
+			if err := r.object(); err != nil {
+				return err
+			}
+			for {
+				name, more, err := r.key()
+				if err != nil || !more {
+					return err
+				}
+				if v.IsNil() {
+					v.Set(reflect.MakeMap(t))
+				}
+				x := reflect.New(t.Elem()).Elem()
+				if err := elem.read(r, x); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				v.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), x)
+			}
+		},
+	}
+}
+
+// field is one field of a struct's plan.
+type field struct {
+	name     string
+	index    int
+	optional bool
+	*plan
+}
+
+// fieldsOf lists the fields of a struct as declared. A field that has an empty
+// form must be optional: absent is the only way to write "nothing".
+func fieldsOf(t reflect.Type) []field {
+	if t.NumField() > 64 { // readFields keeps a bit for each
+		panic(fmt.Sprintf("events: %v has more than 64 fields", t))
+	}
+	fields := make([]field, 0, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || !f.IsExported() {
+			panic(fmt.Sprintf("events: %v.%s needs a json name", t, f.Name))
+		}
+		optional := options != ""
+		switch f.Type.Kind() {
+		case reflect.Slice, reflect.Map, reflect.Pointer:
+			if !optional {
+				panic(fmt.Sprintf("events: %v.%s must be optional", t, f.Name))
+			}
+		}
+		fields = append(fields, field{name: name, index: i, optional: optional, plan: planOf(f.Type)})
+	}
+	return fields
+}
+
+func structPlan(t reflect.Type) *plan {
+	declared := fieldsOf(t)
+	sorted := slices.Clone(declared)
+	slices.SortFunc(sorted, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return &plan{
+		write: func(w writer, v reflect.Value) error {
+			fields := declared
+			if w.sortsKeys() {
+				fields = sorted
+			}
+			return writeFields(w, fields, v)
+		},
+		read: func(r reader, v reflect.Value) error { return readFields(r, sorted, v) },
+	}
+}
+
+func writeFields(w writer, fields []field, v reflect.Value) error {
+	n := 0
+	for i := range fields {
+		if !fields[i].absent(v) {
+			n++
+		}
+	}
+	if err := w.object(n); err != nil {
+		return err
+	}
+	for i := range fields {
+		f := &fields[i]
+		if f.absent(v) {
+			continue
+		}
+		if err := w.key(f.name); err != nil {
+			return err
+		}
+		if err := f.write(w, v.Field(f.index)); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return w.endObject()
+}
+
+func (f *field) absent(v reflect.Value) bool {
+	if !f.optional {
+		return false
+	}
+	x := v.Field(f.index)
+	switch x.Kind() {
+	case reflect.Slice, reflect.Map:
+		return x.Len() == 0
+	default:
+		return x.IsZero()
+	}
+}
+
+func readFields(r reader, sorted []field, v reflect.Value) error {
+	if err := r.object(); err != nil {
+		return err
+	}
+	var seen uint64
+	for {
+		name, more, err := r.key()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		i, known := slices.BinarySearchFunc(sorted, name, func(f field, n string) int { return strings.Compare(f.name, n) })
+		if !known {
+			return fmt.Errorf("unknown field %q", name)
+		}
+		seen |= 1 << i
+		if err := sorted[i].read(r, v.Field(sorted[i].index)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for i := range sorted {
+		if !sorted[i].optional && seen&(1<<i) == 0 {
+			return fmt.Errorf("missing field %q", sorted[i].name)
+		}
+	}
+	return nil
+}

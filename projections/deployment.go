@@ -1,0 +1,96 @@
+package projections
+
+import (
+	"iter"
+	"time"
+
+	"github.com/modelog/modelog/events"
+	"github.com/oklog/ulid/v2"
+)
+
+// RouteTable says what runs on a target. Its generation is the sequence of the
+// event that set it, which is that of its revision.
+type RouteTable struct {
+	Strategy string           `json:"strategy"`
+	Variants []events.Variant `json:"variants,omitempty"`
+	// Previous is the generation that a rollback goes to, 0 for none. A table
+	// that was rolled back from is in no later table's chain of them.
+	Previous uint64 `json:"previous,omitzero"`
+	// RestoredFrom is the generation that a rollback restored, 0 for a table
+	// that a deployment set.
+	RestoredFrom uint64      `json:"restored_from,omitzero"`
+	SetMilli     int64       `json:"set_at"`
+	SetBy        string      `json:"set_by,omitempty"` // principal
+	Reason       events.Text `json:"reason,omitzero"`
+}
+
+// SetAt is when the table was set.
+func (r *RouteTable) SetAt() time.Time { return fromMilli(r.SetMilli) }
+
+type deployedKey struct {
+	Version  events.VersionID `json:"version"`
+	TargetID ulid.ULID        `json:"target_id"`
+}
+
+func (k deployedKey) compare(o deployedKey) int {
+	if c := compareVersionIDs(k.Version, o.Version); c != 0 {
+		return c
+	}
+	return k.TargetID.Compare(o.TargetID)
+}
+
+func (s *State) deploymentDeployed(c change, e events.DeploymentDeployed) {
+	current, _ := s.routes.at(c.sequence, e.TargetID)
+	s.setRoutes(c, e.TargetID, &RouteTable{
+		Strategy: intern(e.Strategy), Variants: e.Variants, Previous: current.sequence,
+		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
+	})
+}
+
+func (s *State) deploymentRolledBack(c change, e events.DeploymentRolledBack) {
+	next := &RouteTable{
+		Strategy: intern(e.Strategy), Variants: e.Variants, RestoredFrom: e.To,
+		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
+	}
+	if restored, ok := s.routes.at(e.To, e.TargetID); ok {
+		next.Previous = restored.value.Previous
+	}
+	s.setRoutes(c, e.TargetID, next)
+}
+
+func (s *State) setRoutes(c change, target ulid.ULID, next *RouteTable) {
+	if current, ok := s.routes.at(c.sequence, target); ok {
+		for _, variant := range current.value.Variants {
+			id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
+			s.deployed.remove(c.sequence, deployedKey{id, target})
+			s.reviseVersion(c, id, nil)
+		}
+	}
+	s.routes.put(c.sequence, target, next)
+	for _, variant := range next.Variants {
+		id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
+		s.deployed.put(c.sequence, deployedKey{id, target}, struct{}{})
+		s.reviseVersion(c, id, nil)
+	}
+}
+
+// Routes gives what runs on a target, and the table's generation.
+func (v View) Routes(target ulid.ULID) (table *RouteTable, generation uint64, ok bool) {
+	f, ok := v.state.routes.get(v.Sequence, target)
+	return f.value, f.sequence, ok
+}
+
+// DeployedTo yields the targets that a version runs on, in the order in which
+// the targets were defined.
+func (v View) DeployedTo(id events.VersionID) iter.Seq[*Target] {
+	return func(yield func(*Target) bool) {
+		for k := range v.state.deployed.ascend(v.Sequence, deployedKey{Version: id}) {
+			if k.Version != id {
+				return
+			}
+			if t, _, ok := v.TargetByID(k.TargetID); ok && !yield(t) {
+				return
+			}
+		}
+	}
+}

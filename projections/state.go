@@ -1,0 +1,213 @@
+package projections
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/modelog/modelog/events"
+	"github.com/oklog/ulid/v2"
+)
+
+// FoldVersion is part of every digest: it changes when the same log gives
+// another state than before.
+const FoldVersion = 1
+
+// State is the registry as its log tells it, with all of its past. One
+// goroutine at a time may call Apply, CutAfter and Settle; everything else is
+// safe for concurrent use, beside them too.
+type State struct {
+	lock     sync.RWMutex
+	applied  uint64 // guarded by lock
+	registry Registry
+	// recorded has the time of each event, in milliseconds since 1970, at the
+	// index sequence-1. It never goes down.
+	recorded []int64
+
+	models     *table[ulid.ULID, *Model]
+	modelNames *table[string, ulid.ULID]
+
+	registrations  *table[events.VersionID, *Registration]
+	versions       *table[events.VersionID, *Version]
+	semvers        *table[semverKey, int]
+	stages         *table[stageKey, struct{}]
+	aliases        *table[aliasKey, int]
+	versionAliases *table[versionAliasKey, struct{}]
+
+	targets     *table[ulid.ULID, *Target]
+	targetNames *table[TargetName, ulid.ULID]
+	routes      *table[ulid.ULID, *RouteTable]
+	deployed    *table[deployedKey, struct{}]
+
+	keys *table[events.Hash, *KeyUse]
+
+	all []anyTable // every table, in the order of the digest
+}
+
+// anyTable is what the state does to all of its tables alike.
+type anyTable interface {
+	cutAfter(sequence uint64)
+	settle(sequence uint64)
+	dump(sequence uint64, d *dumper) error
+}
+
+// Registry is what the first event says.
+type Registry struct {
+	ID        ulid.ULID
+	Level     int
+	CreatedAt time.Time
+}
+
+// New gives the state of an empty log.
+func New() *State {
+	s := &State{}
+	s.models = newTable[ulid.ULID, *Model]("models", &s.lock, ulid.ULID.Compare)
+	s.modelNames = newTable[string, ulid.ULID]("model_names", &s.lock, compareStrings)
+	s.registrations = newTable[events.VersionID, *Registration]("registrations", &s.lock, compareVersionIDs)
+	s.versions = newTable[events.VersionID, *Version]("versions", &s.lock, compareVersionIDs)
+	s.semvers = newTable[semverKey, int]("semvers", &s.lock, semverKey.compare)
+	s.stages = newTable[stageKey, struct{}]("stages", &s.lock, stageKey.compare)
+	s.aliases = newTable[aliasKey, int]("aliases", &s.lock, aliasKey.compare)
+	s.versionAliases = newTable[versionAliasKey, struct{}]("version_aliases", &s.lock, versionAliasKey.compare)
+	s.targets = newTable[ulid.ULID, *Target]("targets", &s.lock, ulid.ULID.Compare)
+	s.targetNames = newTable[TargetName, ulid.ULID]("target_names", &s.lock, TargetName.compare)
+	s.routes = newTable[ulid.ULID, *RouteTable]("routes", &s.lock, ulid.ULID.Compare)
+	s.deployed = newTable[deployedKey, struct{}]("deployed", &s.lock, deployedKey.compare)
+	s.keys = newTable[events.Hash, *KeyUse]("keys", &s.lock, func(a, b events.Hash) int { return bytes.Compare(a[:], b[:]) })
+	s.all = []anyTable{
+		s.models, s.modelNames, s.registrations, s.versions, s.semvers, s.stages, s.aliases, s.versionAliases,
+		s.targets, s.targetNames, s.routes, s.deployed, s.keys,
+	}
+	return s
+}
+
+// Applied is the sequence of the last event that was applied, 0 for none.
+func (s *State) Applied() uint64 {
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	return s.applied
+}
+
+// Apply folds the next event into the state. It cannot fail, since the event
+// has happened; an event out of order is a mistake of the caller, and panics.
+func (s *State) Apply(e events.Event) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if e.Sequence != s.applied+1 {
+		panic(fmt.Sprintf("projections: event %d applied after event %d", e.Sequence, s.applied))
+	}
+	s.applied = e.Sequence
+	s.recorded = append(s.recorded, e.Time.UnixMilli())
+	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: intern(e.Principal)}
+	s.apply(c, e.Data)
+	if e.Key != (events.Hash{}) {
+		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
+	}
+}
+
+// change is what an event's envelope says about the rows it changes.
+type change struct {
+	sequence uint64
+	at       int64 // milliseconds since 1970
+	by       string
+}
+
+func (s *State) apply(c change, data events.Data) {
+	switch d := data.(type) {
+	case events.RegistryCreated:
+		s.registry = Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: fromMilli(c.at)}
+	case events.ModelRegistered:
+		s.modelRegistered(c, d)
+	case events.VersionRegistered:
+		s.versionRegistered(c, d)
+	case events.VersionPromoted:
+		s.versionMoved(c, events.Transition(d))
+	case events.VersionDemoted:
+		s.versionMoved(c, events.Transition(d))
+	case events.VersionArchived:
+		s.versionMoved(c, events.Transition(d))
+	case events.AliasAssigned:
+		s.aliasAssigned(c, d)
+	case events.TargetDefined:
+		s.targetDefined(c, d)
+	case events.DeploymentDeployed:
+		s.deploymentDeployed(c, d)
+	case events.DeploymentRolledBack:
+		s.deploymentRolledBack(c, d)
+	}
+}
+
+// CutAfter takes back all events after a sequence. None of them may have been
+// settled.
+func (s *State) CutAfter(sequence uint64) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if sequence >= s.applied {
+		return
+	}
+	for _, t := range s.all {
+		t.cutAfter(sequence)
+	}
+	s.applied = sequence
+	s.recorded = s.recorded[:sequence]
+	if sequence == 0 {
+		s.registry = Registry{}
+	}
+}
+
+// Settle says that no event up to a sequence will be cut off any more.
+func (s *State) Settle(sequence uint64) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for _, t := range s.all {
+		t.settle(sequence)
+	}
+}
+
+// SequenceAt gives the sequence that a moment resolves to: that of the last
+// event recorded at or before it, 0 for a moment before all of them, and never
+// one after the limit.
+func (s *State) SequenceAt(moment time.Time, limit uint64) uint64 {
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	milli := moment.UnixMilli()
+	n := min(int(limit), len(s.recorded))
+	return uint64(sort.Search(n, func(i int) bool { return s.recorded[i] > milli }))
+}
+
+// At gives the view as of a sequence, which must not be beyond the last event
+// applied, and not be cut off while the view is in use.
+func (s *State) At(sequence uint64) View { return View{state: s, Sequence: sequence} }
+
+// KeyUse says what an idempotency key was used for.
+type KeyUse struct {
+	Request  events.Hash     `json:"request"` // of the request's content
+	Resource events.Resource `json:"resource"`
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	default:
+		return 0
+	}
+}
+
+func compareVersionIDs(a, b events.VersionID) int {
+	if c := a.ModelID.Compare(b.ModelID); c != 0 {
+		return c
+	}
+	return a.Version - b.Version
+}
+
+// intern keeps one copy of texts that come again and again, such as stages and
+// principals.
+func intern(s string) string { return unique.Make(s).Value() }
+
+func fromMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

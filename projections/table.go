@@ -1,0 +1,269 @@
+package projections
+
+import (
+	"context"
+	"iter"
+	"sort"
+	"sync"
+
+	"github.com/tidwall/btree"
+)
+
+// table is an ordered map that keeps its past: each key has its revisions, and
+// every read says as of which sequence it is made.
+//
+// put, remove, cutAfter, settle and at want the state's lock held; get and the
+// scans take it themselves. Values must not be changed once put.
+type table[K, V any] struct {
+	name string // in the digest
+	lock *sync.RWMutex
+	rows *btree.BTreeG[entry[K, V]]
+
+	// recent has the revisions that may still be cut off, in the order of
+	// their sequences.
+	recent []recentRevision[K, V]
+}
+
+// entry holds the key by value, so that looking one up makes nothing.
+type entry[K, V any] struct {
+	key K
+	row *row[V]
+}
+
+type row[V any] struct {
+	revisions []revision[V] // sequences rise
+}
+
+// revision is a value from a sequence on, until the next revision.
+type revision[V any] struct {
+	mark  uint64 // the sequence, shifted left once; the lowest bit says that the key is gone
+	value V
+}
+
+func (r revision[V]) sequence() uint64 { return r.mark >> 1 }
+func (r revision[V]) gone() bool       { return r.mark&1 == 1 }
+
+type recentRevision[K, V any] struct {
+	sequence uint64
+	entry[K, V]
+}
+
+// found is a value together with the sequence that set it.
+type found[V any] struct {
+	value    V
+	sequence uint64
+}
+
+func newTable[K, V any](name string, lock *sync.RWMutex, compare func(a, b K) int) *table[K, V] {
+	less := func(a, b entry[K, V]) bool { return compare(a.key, b.key) < 0 }
+	return &table[K, V]{name: name, lock: lock, rows: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+func (t *table[K, V]) put(sequence uint64, key K, value V) {
+	t.revise(key, revision[V]{mark: sequence << 1, value: value})
+}
+
+// remove ends a key. Removing one that isn't there changes nothing.
+func (t *table[K, V]) remove(sequence uint64, key K) {
+	if _, ok := t.at(sequence, key); ok {
+		t.revise(key, revision[V]{mark: sequence<<1 | 1})
+	}
+}
+
+func (t *table[K, V]) revise(key K, rev revision[V]) {
+	e, ok := t.rows.Get(entry[K, V]{key: key})
+	if !ok {
+		e = entry[K, V]{key, &row[V]{}}
+		t.rows.Set(e)
+	}
+	r := e.row
+	if last := len(r.revisions) - 1; last >= 0 && r.revisions[last].sequence() == rev.sequence() {
+		r.revisions[last] = rev // one event sets a key once, whatever its steps
+		return
+	}
+	r.revisions = append(r.revisions, rev)
+	t.recent = append(t.recent, recentRevision[K, V]{rev.sequence(), e})
+}
+
+// cutAfter takes back everything after a sequence that wasn't settled.
+func (t *table[K, V]) cutAfter(sequence uint64) {
+	for len(t.recent) > 0 {
+		last := t.recent[len(t.recent)-1]
+		if last.sequence <= sequence {
+			return
+		}
+		t.recent = t.recent[:len(t.recent)-1]
+		r := last.row
+		r.revisions[len(r.revisions)-1] = revision[V]{} // let the value go
+		r.revisions = r.revisions[:len(r.revisions)-1]
+		if len(r.revisions) == 0 {
+			t.rows.Delete(last.entry)
+		}
+	}
+}
+
+// settle says that nothing up to a sequence will be cut off any more.
+func (t *table[K, V]) settle(sequence uint64) {
+	n := 0
+	for n < len(t.recent) && t.recent[n].sequence <= sequence {
+		n++
+	}
+	switch n {
+	case 0:
+	case len(t.recent):
+		clear(t.recent)
+		t.recent = t.recent[:0]
+	default:
+		t.recent = append([]recentRevision[K, V](nil), t.recent[n:]...)
+	}
+}
+
+// asOf gives the revision that holds at a sequence.
+func (r *row[V]) asOf(sequence uint64) (found[V], bool) {
+	for i := len(r.revisions) - 1; i >= 0; i-- {
+		if i > 8 && r.revisions[i].sequence() > sequence { // far in the past: halve the way
+			return r.search(sequence, i)
+		}
+		if rev := r.revisions[i]; rev.sequence() <= sequence {
+			return found[V]{rev.value, rev.sequence()}, !rev.gone()
+		}
+	}
+	return found[V]{}, false
+}
+
+func (r *row[V]) search(sequence uint64, high int) (found[V], bool) {
+	low := 0 // revisions below low are at or before sequence, those from high on are after it
+	for low < high {
+		if mid := (low + high) / 2; r.revisions[mid].sequence() <= sequence {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low == 0 {
+		return found[V]{}, false
+	}
+	rev := r.revisions[low-1]
+	return found[V]{rev.value, rev.sequence()}, !rev.gone()
+}
+
+// at reads with the lock held already.
+func (t *table[K, V]) at(sequence uint64, key K) (found[V], bool) {
+	e, ok := t.rows.Get(entry[K, V]{key: key})
+	if !ok {
+		return found[V]{}, false
+	}
+	return e.row.asOf(sequence)
+}
+
+func (t *table[K, V]) get(sequence uint64, key K) (found[V], bool) {
+	t.lock.RLock()
+	defer t.lock.RUnlock()
+	return t.at(sequence, key)
+}
+
+// A scan visits a few rows at first, since most want one or two, then more and
+// more, and lets the writer in after each step.
+const (
+	firstStep = 4
+	lastStep  = 256
+)
+
+// ascend yields the keys from a key on that are there at a sequence, in order.
+func (t *table[K, V]) ascend(sequence uint64, from K) iter.Seq2[K, V] {
+	return t.scan(sequence, from, t.rows.Ascend)
+}
+
+// descend yields the keys from a key down that are there at a sequence.
+func (t *table[K, V]) descend(sequence uint64, from K) iter.Seq2[K, V] {
+	return t.scan(sequence, from, t.rows.Descend)
+}
+
+type walk[K, V any] func(pivot entry[K, V], visit func(entry[K, V]) bool)
+
+func (t *table[K, V]) scan(sequence uint64, from K, rows walk[K, V]) iter.Seq2[K, V] {
+	type hit struct {
+		key   K
+		value V
+	}
+	return func(yield func(K, V) bool) {
+		pivot := entry[K, V]{key: from}
+		var last *row[V] // where the step before ended, not to be visited again
+		var hits []hit
+		for step := firstStep; ; step = min(2*step, lastStep) {
+			hits = hits[:0]
+			visited := 0
+			t.lock.RLock()
+			rows(pivot, func(e entry[K, V]) bool {
+				if e.row == last {
+					return true
+				}
+				if f, ok := e.row.asOf(sequence); ok {
+					hits = append(hits, hit{e.key, f.value})
+				}
+				visited++
+				pivot = e
+				return visited < step
+			})
+			t.lock.RUnlock()
+			for _, h := range hits {
+				if !yield(h.key, h.value) {
+					return
+				}
+			}
+			if visited < step {
+				return
+			}
+			last = pivot.row
+		}
+	}
+}
+
+// record is a key with its revisions up to some sequence.
+type record[K, V any] struct {
+	key       K
+	revisions []revision[V]
+}
+
+// history yields every key that has revisions up to a sequence, in order, with
+// those revisions. The sequence must be settled. It lets the writer in, and
+// ends with the context's error.
+func (t *table[K, V]) history(ctx context.Context, sequence uint64) iter.Seq2[record[K, V], error] {
+	return func(yield func(record[K, V], error) bool) {
+		var pivot entry[K, V]
+		var records []record[K, V]
+		for first, done := true, false; !done; first = false {
+			if err := ctx.Err(); err != nil {
+				yield(record[K, V]{}, err)
+				return
+			}
+			records = records[:0]
+			visited, last := 0, pivot.row
+			visit := func(e entry[K, V]) bool {
+				if e.row == last {
+					return true
+				}
+				n := sort.Search(len(e.row.revisions), func(i int) bool { return e.row.revisions[i].sequence() > sequence })
+				if n > 0 {
+					records = append(records, record[K, V]{e.key, e.row.revisions[:n]})
+				}
+				visited++
+				pivot = e
+				return visited < lastStep
+			}
+			t.lock.RLock()
+			if first {
+				t.rows.Scan(visit)
+			} else {
+				t.rows.Ascend(pivot, visit)
+			}
+			t.lock.RUnlock()
+			done = visited < lastStep
+			for _, r := range records {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
