@@ -1,0 +1,169 @@
+package handlers
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Limits of what a request may hold (interface.md). Lengths are in code points
+// where nothing else is said.
+const (
+	MaxName        = 256
+	MaxAlias       = 255
+	MaxDescription = 100_000
+	MaxReason      = 4_000
+	MaxSourceBytes = 4_096
+	MaxTags        = 200
+	MaxKey         = 250 // of a tag, parameter or metric
+	MaxValue       = 100_000
+	MaxArtifacts   = 1_000
+	MaxDatasets    = 1_000
+	MaxParameters  = 2_000
+	MaxMetrics     = 2_000
+	MaxShort       = 255 // format, run id, commit, role
+)
+
+// checker gathers what is wrong with the fields of a command.
+type checker struct{ fields []FieldError }
+
+func (c *checker) fail(pointer, rule, format string, args ...any) {
+	if len(c.fields) < 20 { // enough to go on with
+		c.fields = append(c.fields, FieldError{pointer, rule, fmt.Sprintf(format, args...)})
+	}
+}
+
+func (c *checker) err() error {
+	if len(c.fields) == 0 {
+		return nil
+	}
+	return Invalid{c.fields}
+}
+
+// NormalName brings a name into the form in which names are kept and looked up.
+func NormalName(s string) string { return norm.NFC.String(s) }
+
+// modelName checks a model's name and gives its normal form.
+func (c *checker) modelName(pointer, s string) string {
+	s = NormalName(s)
+	switch {
+	case s == "":
+		c.fail(pointer, "required", "is required")
+	case strings.ContainsAny(s, "/:"):
+		c.fail(pointer, "no_slash_or_colon", "must not contain / or :")
+	case s == "." || s == "..":
+		c.fail(pointer, "not_a_path", "must not be . or ..")
+	case strings.TrimSpace(s) != s:
+		c.fail(pointer, "no_edge_spaces", "must not begin or end with a space")
+	}
+	c.text(pointer, s, MaxName)
+	return s
+}
+
+// text checks a one-line text: its length, and no control or format characters.
+func (c *checker) text(pointer, s string, limit int) {
+	c.length(pointer, s, limit)
+	for _, r := range s {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			c.fail(pointer, "no_control_characters", "must not contain the control or format character U+%04X", r)
+			return
+		}
+	}
+}
+
+func (c *checker) length(pointer, s string, limit int) {
+	// Most texts are shorter in bytes than the limit in code points.
+	if len(s) > limit && utf8.RuneCountInString(s) > limit {
+		c.fail(pointer, "max_length", "has more than %d characters", limit)
+	}
+}
+
+func (c *checker) required(pointer, s string) bool {
+	if s == "" {
+		c.fail(pointer, "required", "is required")
+	}
+	return s != ""
+}
+
+func (c *checker) count(pointer string, n, limit int) {
+	if n > limit {
+		c.fail(pointer, "max_items", "has more than %d entries", limit)
+	}
+}
+
+var (
+	aliasPattern    = regexp.MustCompile(`^[\p{L}\p{M}\p{N}_-]+$`)
+	versionAlias    = regexp.MustCompile(`^(?i:v\d+)$`)
+	targetPattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	rolePattern     = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+	hexDigest       = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	datasetDigest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	credentialHosts = map[string]bool{"http": true, "https": true}
+)
+
+func (c *checker) alias(pointer, s string) string {
+	s = NormalName(s)
+	if !c.required(pointer, s) {
+		return s
+	}
+	c.length(pointer, s, MaxAlias)
+	switch {
+	case !aliasPattern.MatchString(s):
+		c.fail(pointer, "alias_characters", "may have letters, digits, _ and - only")
+	case strings.EqualFold(s, "latest") || versionAlias.MatchString(s):
+		c.fail(pointer, "reserved", "must not be latest or v and digits, which are reserved")
+	}
+	return s
+}
+
+func (c *checker) targetPart(pointer, s string) {
+	if !targetPattern.MatchString(s) {
+		c.fail(pointer, "target_characters", "must be 1 to 63 of a-z, 0-9, ., _ and -, and begin with a letter or digit")
+	}
+}
+
+func (c *checker) tags(tags map[string]string) { c.pairs("/tags", tags, MaxTags) }
+
+func (c *checker) pairs(pointer string, pairs map[string]string, limit int) {
+	c.count(pointer, len(pairs), limit)
+	for k, v := range pairs {
+		c.key(pointer, k)
+		c.length(pointer+"/"+escapePointer(k), v, MaxValue)
+	}
+}
+
+func (c *checker) key(pointer, k string) {
+	at := pointer + "/" + escapePointer(k)
+	if c.required(at, k) {
+		c.text(at, k, MaxKey)
+	}
+}
+
+// uri checks where files or code are: kept as given, but without a secret.
+func (c *checker) uri(pointer, s string) {
+	if len(s) > MaxSourceBytes {
+		c.fail(pointer, "max_length", "has more than %d bytes", MaxSourceBytes)
+	}
+	c.text(pointer, s, MaxSourceBytes)
+	u, err := url.Parse(s)
+	if err != nil || u.User == nil {
+		return
+	}
+	if _, secret := u.User.Password(); secret || credentialHosts[u.Scheme] {
+		c.fail(pointer, "no_credentials", "must not hold credentials: the log never forgets them")
+	}
+}
+
+func escapePointer(s string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
+}
+
+func element(pointer string, i int, field string) string {
+	return pointer + "/" + strconv.Itoa(i) + "/" + field
+}

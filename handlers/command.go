@@ -1,0 +1,115 @@
+package handlers
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/projections"
+	"github.com/oklog/ulid/v2"
+)
+
+// Command is what is asked. Each is a struct of this package, named in the
+// imperative. A command must not be changed after it was given to the registrar.
+type Command interface {
+	// Kind names the command, for metrics and for the hash of its content.
+	Kind() string
+	// check refuses, with an Invalid, what is wrong whatever the state, and
+	// brings names into their normal form. It is called once, before decide.
+	check() error
+	// decide is pure: it says what follows from the command on a view.
+	decide(v projections.View, on occasion) (decision, error)
+	// etag gives the sequence of what the command would change, for If-Match;
+	// ok is false when it isn't there.
+	etag(v projections.View) (sequence uint64, ok bool)
+}
+
+// occasion is what enters a decision from outside the state.
+type occasion struct {
+	id ulid.ULID // of the event, and of what it newly makes
+}
+
+// decision is an event, or nothing: what is asked for is already so.
+type decision struct {
+	event    events.Data     // nil for nothing
+	resource events.Resource // what the answer is about, for nothing
+}
+
+func write(e events.Data) (decision, error) { return decision{event: e, resource: e.Resource()}, nil }
+
+func alreadySo(r events.Resource) (decision, error) { return decision{resource: r}, nil }
+
+// Request is a command with what goes around it.
+type Request struct {
+	Command       Command
+	Principal     string // opaque id of who asks, or empty
+	CorrelationID string // of the request, or of what it belongs to
+	CausationID   string
+	TraceParent   string
+	// Key makes the request safe to repeat: 1 to 128 visible ASCII
+	// characters, or empty for none.
+	Key string
+	// IfMatch, unless nil, is the sequence that what the command changes must
+	// have.
+	IfMatch *uint64
+}
+
+// Outcome is what became of a request.
+type Outcome struct {
+	// Sequence is that of the event, or of the state in which what was asked
+	// for was found to be so already.
+	Sequence uint64
+	Resource events.Resource
+	ID       ulid.ULID // of the event, zero without one
+	Written  bool      // whether this request wrote the event
+}
+
+func (r *Request) check() error {
+	if len(r.Key) > 128 {
+		return InvalidField("Idempotency-Key", "max_length", "has more than 128 characters")
+	}
+	for i := range len(r.Key) {
+		if c := r.Key[i]; c <= ' ' || c > '~' {
+			return InvalidField("Idempotency-Key", "visible_ascii", "has characters that are not visible ASCII")
+		}
+	}
+	return r.Command.check()
+}
+
+// hashes gives the hashes of the request's key and content, zero without a key.
+func (r *Request) hashes() (key, content events.Hash, err error) {
+	if r.Key == "" {
+		return key, content, nil
+	}
+	canonical, err := events.AppendCanonical([]byte(r.Command.Kind()+"\n"), r.Command)
+	if err != nil {
+		return key, content, fmt.Errorf("hash the request: %w", err)
+	}
+	return hashOf([]byte(r.Key)), hashOf(canonical), nil
+}
+
+func hashOf(b []byte) (h events.Hash) {
+	sum := sha256.Sum256(b)
+	copy(h[:], sum[:])
+	return h
+}
+
+// Precondition parses nothing and decides nothing: it compares what a caller
+// expected to find with what is there.
+func precondition(name string, want *uint64, found uint64) error {
+	if want != nil && *want != found {
+		return PreconditionFailed{Precondition: name, Want: *want, Found: found}
+	}
+	return nil
+}
+
+// recordedAt gives the time of the next event: recorded times never go
+// backwards, whatever the clock does.
+func recordedAt(now, last time.Time) time.Time {
+	now = now.UTC().Truncate(time.Millisecond)
+	if now.Before(last) {
+		return last
+	}
+	return now
+}

@@ -1,0 +1,133 @@
+package handlers
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/projections"
+)
+
+// Deployment says what is to run on a target.
+type Deployment struct {
+	Model    string `json:"model"`
+	Ref      string `json:"ref"`                // within the model, resolved once
+	Strategy string `json:"strategy,omitempty"` // all_at_once, which is the default
+	Reason   string `json:"reason,omitempty"`
+	// IfGeneration, unless absent, is the generation that the target must have
+	// now; 0 says that nothing may ever have been deployed there.
+	IfGeneration *uint64 `json:"if_generation,omitempty"`
+}
+
+// DeployVersion asks to run a version on a target, in place of what runs there.
+type DeployVersion struct {
+	Target     projections.TargetName `json:"target"`
+	Deployment Deployment             `json:"deployment"`
+}
+
+// Kind names the command.
+func (*DeployVersion) Kind() string { return "deploy_version" }
+
+func (cmd *DeployVersion) check() error {
+	var c checker
+	d := &cmd.Deployment
+	c.required("/model", d.Model)
+	c.required("/ref", d.Ref)
+	if d.Strategy == "" {
+		d.Strategy = events.AllAtOnce
+	}
+	if d.Strategy != events.AllAtOnce {
+		c.fail("/strategy", "enum", "must be %s", events.AllAtOnce)
+	}
+	c.length("/reason", d.Reason, MaxReason)
+	return c.err()
+}
+
+func (cmd *DeployVersion) decide(v projections.View, _ occasion) (decision, error) {
+	t, _, err := FindTarget(v, cmd.Target)
+	if err != nil {
+		return decision{}, err
+	}
+	d := cmd.Deployment
+	_, id, err := find(v, d.Model, d.Ref)
+	if err != nil {
+		return decision{}, err
+	}
+	current, generation, deployed := v.Routes(t.ID)
+	if err := precondition("if_generation", d.IfGeneration, generation); err != nil {
+		return decision{}, err
+	}
+	variants := []events.Variant{{
+		ModelID: id.ModelID, Version: id.Version, Role: events.RoleChampion, Weight: events.FullWeight,
+	}}
+	if deployed && current.Strategy == d.Strategy && slices.Equal(current.Variants, variants) {
+		return alreadySo(targetResource(t))
+	}
+	return write(events.DeploymentDeployed{
+		TargetID: t.ID, Strategy: d.Strategy, Variants: variants, Reason: events.Plain(d.Reason),
+	})
+}
+
+func (cmd *DeployVersion) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
+
+// Rollback says how far back to go.
+type Rollback struct {
+	To     uint64 `json:"to,omitzero"` // a generation; absent for the previous one
+	Reason string `json:"reason,omitempty"`
+}
+
+// RollBack asks to restore an earlier route table of a target whole.
+type RollBack struct {
+	Target   projections.TargetName `json:"target"`
+	Rollback Rollback               `json:"rollback"`
+}
+
+// Kind names the command.
+func (*RollBack) Kind() string { return "roll_back" }
+
+func (cmd *RollBack) check() error {
+	var c checker
+	c.length("/reason", cmd.Rollback.Reason, MaxReason)
+	return c.err()
+}
+
+func (cmd *RollBack) decide(v projections.View, _ occasion) (decision, error) {
+	t, _, err := FindTarget(v, cmd.Target)
+	if err != nil {
+		return decision{}, err
+	}
+	current, generation, ok := v.Routes(t.ID)
+	if !ok || current.Previous == 0 {
+		return decision{}, AgainstRule{CodeNothingToRollBack, fmt.Sprintf("%s has no earlier deployment to roll back to; deploy the version you want", t.Name)}
+	}
+	to := cmd.Rollback.To
+	if to == 0 {
+		to = current.Previous
+	}
+	restored, err := earlier(v, t, current, to)
+	if err != nil {
+		return decision{}, err
+	}
+	return write(events.DeploymentRolledBack{
+		TargetID: t.ID, From: generation, To: to, Strategy: restored.Strategy, Variants: restored.Variants,
+		Reason: events.Plain(cmd.Rollback.Reason),
+	})
+}
+
+// earlier finds a generation among those that a target can go back to. A table
+// that was rolled back from isn't among them.
+func earlier(v projections.View, t *projections.Target, current *projections.RouteTable, to uint64) (*projections.RouteTable, error) {
+	for at := current.Previous; at >= to && at != 0; {
+		table, _, ok := v.At(at).Routes(t.ID)
+		if !ok {
+			break
+		}
+		if at == to {
+			return table, nil
+		}
+		at = table.Previous
+	}
+	return nil, AgainstRule{CodeNotAGeneration, fmt.Sprintf("%s can't go back to generation %d; the previous one is %d", t.Name, to, current.Previous)}
+}
+
+func (cmd *RollBack) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }

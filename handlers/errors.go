@@ -1,0 +1,233 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Code names a kind of refusal or failure. Codes are stable: clients and
+// metrics go by them.
+type Code string
+
+// The codes.
+const (
+	CodeInvalid            Code = "invalid"
+	CodeTooLarge           Code = "too_large"
+	CodeModelNotFound      Code = "model_not_found"
+	CodeVersionNotFound    Code = "version_not_found"
+	CodeTargetNotFound     Code = "target_not_found"
+	CodeEventNotFound      Code = "event_not_found"
+	CodeRouteNotFound      Code = "route_not_found"
+	CodeMethodNotAllowed   Code = "method_not_allowed"
+	CodeUnsupportedMedia   Code = "unsupported_media_type"
+	CodeForeignHost        Code = "foreign_host"
+	CodeModelExists        Code = "model_exists"
+	CodeSemverExists       Code = "semver_exists"
+	CodeTargetExists       Code = "target_exists"
+	CodeNothingToRollBack  Code = "nothing_to_roll_back_to"
+	CodeNotAGeneration     Code = "not_a_generation"
+	CodePreconditionFailed Code = "precondition_failed"
+	CodeKeyReused          Code = "idempotency_key_reused"
+	CodeBusy               Code = "busy"
+	CodeDiskFull           Code = "disk_full"
+	CodeUnavailable        Code = "unavailable"
+	CodeOutcomeUnknown     Code = "outcome_unknown"
+	CodeSequenceNotReached Code = "sequence_not_reached"
+	CodeInternal           Code = "internal"
+)
+
+// Exit codes of the command line, by kind of error.
+const (
+	ExitInternal    = 1
+	ExitInvalid     = 2
+	ExitNotFound    = 3
+	ExitConflict    = 4
+	ExitRule        = 5
+	ExitUnavailable = 6
+	ExitVerify      = 7
+)
+
+// Row says what a code means at the edges.
+type Row struct {
+	Status int    // HTTP
+	Exit   int    // of the command line
+	Title  string // for people, the same for every error of the code
+}
+
+// Errors is the one table of errors. Every code is in it.
+var Errors = map[Code]Row{
+	CodeInvalid:            {http.StatusBadRequest, ExitInvalid, "Invalid request"},
+	CodeTooLarge:           {http.StatusRequestEntityTooLarge, ExitInvalid, "Too large"},
+	CodeModelNotFound:      {http.StatusNotFound, ExitNotFound, "Model not found"},
+	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, "Version not found"},
+	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, "Target not found"},
+	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, "Event not found"},
+	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, "No such resource"},
+	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, "Method not allowed"},
+	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, "Unsupported media type"},
+	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, "Host not allowed"},
+	CodeModelExists:        {http.StatusConflict, ExitConflict, "Model exists"},
+	CodeSemverExists:       {http.StatusConflict, ExitConflict, "Semantic version exists"},
+	CodeTargetExists:       {http.StatusConflict, ExitConflict, "Target exists"},
+	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, "Nothing to roll back to"},
+	CodeNotAGeneration:     {http.StatusConflict, ExitRule, "Not a generation to roll back to"},
+	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, "Precondition failed"},
+	CodeKeyReused:          {http.StatusUnprocessableEntity, ExitConflict, "Idempotency key was used for another request"},
+	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, "Too many requests are waiting"},
+	CodeDiskFull:           {http.StatusServiceUnavailable, ExitUnavailable, "The disk of the log is nearly full"},
+	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, "The log is unavailable"},
+	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, "The outcome is unknown"},
+	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, "The sequence was not reached in time"},
+	CodeInternal:           {http.StatusInternalServerError, ExitInternal, "Internal error"},
+}
+
+// Refusal is an error with a code. Error gives the native text, which says what
+// happened, to what, and what to do next.
+type Refusal interface {
+	error
+	Code() Code
+}
+
+// CodeOf gives the code of an error, CodeInternal for one that has none.
+func CodeOf(err error) Code {
+	var r Refusal
+	if errors.As(err, &r) {
+		return r.Code()
+	}
+	return CodeInternal
+}
+
+// FieldError says what is wrong with one field of a request.
+type FieldError struct {
+	Pointer string `json:"pointer"` // JSON pointer into the body, or the name of a parameter
+	Rule    string `json:"rule"`    // stable name of the rule, such as "required"
+	Detail  string `json:"detail,omitempty"`
+}
+
+// Invalid says that a request is wrong in itself, whatever the state.
+type Invalid struct{ Fields []FieldError }
+
+// Code is CodeInvalid.
+func (Invalid) Code() Code { return CodeInvalid }
+
+func (e Invalid) Error() string {
+	parts := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts[i] = strings.TrimPrefix(f.Pointer+" "+f.Detail, " ")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// InvalidField makes an Invalid of one field.
+func InvalidField(pointer, rule, format string, args ...any) Invalid {
+	return Invalid{[]FieldError{{pointer, rule, fmt.Sprintf(format, args...)}}}
+}
+
+// TooLarge says that a request, or the event it would make, is over a limit.
+type TooLarge struct {
+	Pointer string // the largest field, or empty for the whole body
+	Limit   int    // bytes
+}
+
+// Code is CodeTooLarge.
+func (TooLarge) Code() Code { return CodeTooLarge }
+
+func (e TooLarge) Error() string {
+	if e.Pointer == "" {
+		return fmt.Sprintf("the body is larger than %d bytes", e.Limit)
+	}
+	return fmt.Sprintf("the event would be larger than %d bytes; %s takes most of it", e.Limit, e.Pointer)
+}
+
+// NotFound says that something isn't there, as of the state asked.
+type NotFound struct {
+	What Code   // one of the not-found codes
+	Name string // as the caller would write it
+	Hint string // what to do, optional
+}
+
+// Code says what wasn't found.
+func (e NotFound) Code() Code { return e.What }
+
+func (e NotFound) Error() string {
+	what, _, _ := strings.Cut(string(e.What), "_")
+	s := fmt.Sprintf("there is no %s %s", what, e.Name)
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Exists says that a name or number is taken.
+type Exists struct {
+	What Code // one of the exists codes
+	Name string
+	Hint string
+}
+
+// Code says what is taken.
+func (e Exists) Code() Code { return e.What }
+
+func (e Exists) Error() string { return e.Name + " exists already; " + e.Hint }
+
+// AgainstRule says that the state doesn't allow it.
+type AgainstRule struct {
+	Rule   Code
+	Detail string
+}
+
+// Code names the rule.
+func (e AgainstRule) Code() Code { return e.Rule }
+
+func (e AgainstRule) Error() string { return e.Detail }
+
+// PreconditionFailed says that what the caller expected to find is not what is
+// there.
+type PreconditionFailed struct {
+	Precondition string // "If-Match", "if_version", "if_generation"
+	Want, Found  uint64
+}
+
+// Code is CodePreconditionFailed.
+func (PreconditionFailed) Code() Code { return CodePreconditionFailed }
+
+func (e PreconditionFailed) Error() string {
+	return fmt.Sprintf("%s expects %d, but it is %d; read it again and decide anew", e.Precondition, e.Want, e.Found)
+}
+
+// KeyReused says that an idempotency key was used for another request.
+type KeyReused struct{ Sequence uint64 }
+
+// Code is CodeKeyReused.
+func (KeyReused) Code() Code { return CodeKeyReused }
+
+func (e KeyReused) Error() string {
+	return fmt.Sprintf("the idempotency key was used for event %d by a request with other content; use a new key", e.Sequence)
+}
+
+// Unavailable says that nothing was written, and that the same request can be
+// sent again.
+type Unavailable struct {
+	Kind       Code          // CodeBusy, CodeDiskFull, CodeUnavailable or CodeSequenceNotReached
+	Detail     string        // what to do
+	RetryAfter time.Duration // when it makes sense
+}
+
+// Code says why.
+func (e Unavailable) Code() Code { return e.Kind }
+
+func (e Unavailable) Error() string { return e.Detail }
+
+// OutcomeUnknown says that the event may or may not have been written.
+type OutcomeUnknown struct{ ID string }
+
+// Code is CodeOutcomeUnknown.
+func (OutcomeUnknown) Code() Code { return CodeOutcomeUnknown }
+
+func (e OutcomeUnknown) Error() string {
+	return fmt.Sprintf("event %s may have been written or not: the answer of the log was lost; "+
+		"send the same request with the same idempotency key to find out", e.ID)
+}

@@ -1,0 +1,368 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/projections/runner"
+	"github.com/oklog/ulid/v2"
+)
+
+// Config is what a registrar needs.
+type Config struct {
+	Log    events.Log
+	Runner *runner.Runner // at the beginning of Log; the registrar alone drives it
+	Now    func() time.Time
+	NewID  func(time.Time) ulid.ULID // never the same twice
+	// Jitter spreads retries: a number from 0 to 1, by chance.
+	Jitter func() float64
+	Queue  int // how many requests may wait, 4096 if 0
+	Logger *slog.Logger
+}
+
+// Registrar is the only writer of a log. It decides requests one after another,
+// each on the state that all earlier ones give, and appends the events of those
+// that wait together as one group. While a group is being made durable, the
+// next one gathers. Nobody is answered before what the answer rests on is
+// durable and visible.
+//
+// One goroutine, loop, does all of it; it alone drives the runner. Do is safe
+// for concurrent use.
+type Registrar struct {
+	cfg     Config
+	queue   chan *pending
+	landed  chan error    // the result of the append under way
+	stopped chan struct{} // closed when Stop asks loop to end
+	done    chan struct{} // closed when loop has ended
+	failure atomic.Pointer[error]
+	metrics *metrics
+
+	// What follows belongs to loop.
+	flying *group // being appended, nil for none
+	next   *group // gathering; decided on the state that includes flying
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// pending is a request that waits for its answer.
+type pending struct {
+	Request
+	ctx          context.Context
+	id           ulid.ULID // of its event, made on arrival
+	key, content events.Hash
+	progress     atomic.Int32
+	reply        chan answer // takes one without waiting
+
+	// What follows belongs to loop.
+	answer  answer
+	sending bool // an event of it is in a group
+}
+
+type answer struct {
+	outcome Outcome
+	err     error
+}
+
+// How far a request has come. Whoever waits for it may give it up unless its
+// event may be on the log.
+const (
+	waiting   = iota // nothing of it is on the log
+	sent             // its event may be on the log
+	abandoned        // nobody waits for it any more
+)
+
+// group is what is answered together.
+type group struct {
+	expect   uint64 // the sequence before its first event
+	requests []*pending
+	events   []events.Encoded
+	bytes    int
+}
+
+func (g *group) full() bool {
+	return len(g.events) >= events.MaxGroupEvents || g.bytes > events.MaxGroupBytes-events.MaxEventBytes ||
+		len(g.requests) >= maxGroupRequests
+}
+
+// maxGroupRequests bounds the answers that ride along without an event.
+const maxGroupRequests = 4 * events.MaxGroupEvents
+
+// Start catches up with the log, creates the registry if the log is empty, and
+// starts to take requests. It fails with the errors of runner.CatchUp and
+// events.Log.Append.
+func Start(ctx context.Context, cfg Config) (*Registrar, error) {
+	if cfg.Queue == 0 {
+		cfg.Queue = 4096
+	}
+	r := &Registrar{
+		cfg: cfg, queue: make(chan *pending, cfg.Queue), landed: make(chan error, 1),
+		stopped: make(chan struct{}), done: make(chan struct{}), metrics: newMetrics(),
+	}
+	if err := cfg.Runner.CatchUp(ctx, nil); err != nil {
+		return nil, err
+	}
+	if cfg.Runner.Visible() == 0 {
+		if err := r.create(ctx); err != nil {
+			return nil, fmt.Errorf("create the registry: %w", err)
+		}
+	}
+	r.next = &group{expect: cfg.Runner.Visible()}
+	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go r.loop()
+	return r, nil
+}
+
+func (r *Registrar) create(ctx context.Context) error {
+	now := recordedAt(r.cfg.Now(), time.Time{})
+	id := r.cfg.NewID(now)
+	e := events.Event{
+		Sequence: 1, ID: r.cfg.NewID(now), Registry: id, Subject: "registry", Time: now,
+		Data: events.RegistryCreated{RegistryID: id, Level: events.Level},
+	}
+	encoded, err := events.Encode(e)
+	if err != nil {
+		return err
+	}
+	// Losing the race against another replica is as good as winning it.
+	if err := r.cfg.Log.Append(ctx, 0, []events.Encoded{encoded}); err != nil && !errors.Is(err, events.ErrConflict) {
+		return err
+	}
+	return r.cfg.Runner.CatchUp(ctx, nil)
+}
+
+// Do decides a request and, if an event follows from it, returns when that is
+// durable and visible. The context's end ends the wait.
+//
+// The error is a Refusal: Invalid, NotFound, Exists, AgainstRule,
+// PreconditionFailed, KeyReused or TooLarge when the request can't be; Unavailable
+// when nothing was written; OutcomeUnknown when perhaps something was. Any other
+// error is a defect.
+func (r *Registrar) Do(ctx context.Context, req Request) (Outcome, error) {
+	outcome, err := r.do(ctx, req)
+	r.metrics.answered(req.Command.Kind(), outcome, err)
+	return outcome, err
+}
+
+func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
+	if err := req.check(); err != nil {
+		return Outcome{}, err
+	}
+	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), reply: make(chan answer, 1)}
+	var err error
+	if p.key, p.content, err = req.hashes(); err != nil {
+		return Outcome{}, err
+	}
+	select {
+	case r.queue <- p:
+	default:
+		return Outcome{}, Unavailable{CodeBusy, "too many requests are waiting; send it again later", time.Second}
+	}
+	select {
+	case a := <-p.reply:
+		return a.outcome, a.err
+	case <-ctx.Done():
+		return Outcome{}, p.giveUp()
+	case <-r.done:
+		return r.afterEnd(p)
+	}
+}
+
+func (p *pending) giveUp() error {
+	if p.progress.CompareAndSwap(waiting, abandoned) {
+		return Unavailable{CodeUnavailable, "the log gave no answer in time, nothing was written; send it again", time.Second}
+	}
+	return OutcomeUnknown{ID: p.id.String()}
+}
+
+// afterEnd answers a request that the loop left behind.
+func (r *Registrar) afterEnd(p *pending) (Outcome, error) {
+	select {
+	case a := <-p.reply:
+		return a.outcome, a.err
+	default:
+		return Outcome{}, p.giveUp()
+	}
+}
+
+// Err says why the registrar gave up, and nil while it works. It gives up when a
+// sync failed, or when an event can't be read: then the process must stop.
+func (r *Registrar) Err() error {
+	if p := r.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Done is closed when the registrar has stopped or given up.
+func (r *Registrar) Done() <-chan struct{} { return r.done }
+
+// Stop finishes what is waiting and ends the registrar. Nobody may call Do any
+// more. It returns early when the context ends, and the append under way is cut
+// off then.
+func (r *Registrar) Stop(ctx context.Context) error {
+	close(r.stopped)
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		r.cancel()
+		<-r.done
+		return fmt.Errorf("stop the registrar: %w", ctx.Err())
+	}
+}
+
+// loop gathers, launches and lands, until it is stopped with nothing left to do.
+func (r *Registrar) loop() {
+	defer close(r.done)
+	defer r.cancel()
+	stopped := r.stopped
+	for r.Err() == nil {
+		r.gather()
+		r.launch()
+		if stopped == nil && r.flying == nil && len(r.queue) == 0 {
+			return
+		}
+		select {
+		case p := <-r.intake():
+			r.take(p)
+		case err := <-r.landed:
+			r.land(err)
+		case <-stopped:
+			stopped = nil
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// intake is the queue, unless the next group is full.
+func (r *Registrar) intake() <-chan *pending {
+	if r.next.full() {
+		return nil
+	}
+	return r.queue
+}
+
+// gather takes what waits already, so that a group is as large as it can be
+// without waiting for anything.
+func (r *Registrar) gather() {
+	for !r.next.full() {
+		select {
+		case p := <-r.queue:
+			r.take(p)
+		default:
+			return
+		}
+	}
+}
+
+// launch sends the next group on its way, unless one is under way.
+func (r *Registrar) launch() {
+	if r.flying != nil || len(r.next.requests) == 0 {
+		return
+	}
+	g := r.next
+	r.next = &group{expect: g.expect + uint64(len(g.events))}
+	if len(g.events) == 0 { // all that these answers rest on is visible
+		g.answer()
+		return
+	}
+	r.flying = g
+	r.metrics.groupSize.Observe(float64(len(g.events)))
+	go func() { r.landed <- r.cfg.Log.Append(r.ctx, g.expect, g.events) }()
+}
+
+// land answers the group that was under way, or starts anew after its failure.
+func (r *Registrar) land(err error) {
+	g := r.flying
+	r.flying = nil
+	if err == nil {
+		r.cfg.Runner.Publish(g.expect + uint64(len(g.events)))
+		g.answer()
+		return
+	}
+	r.recover(g, err)
+}
+
+func (g *group) answer() {
+	for _, p := range g.requests {
+		p.reply <- p.answer
+	}
+}
+
+// take decides a request on the tip, and adds it to the next group.
+func (r *Registrar) take(p *pending) {
+	p.sending = false
+	if p.ctx.Err() != nil { // whoever waited has been told
+		p.progress.CompareAndSwap(waiting, abandoned)
+		return
+	}
+	outcome, encoded, err := r.decide(p)
+	if encoded != nil {
+		if p.progress.CompareAndSwap(waiting, sent); p.progress.Load() != sent {
+			r.cfg.Runner.CutAfter(outcome.Sequence - 1)
+			return
+		}
+		p.sending = true
+		r.next.events = append(r.next.events, *encoded)
+		r.next.bytes += encoded.Size()
+	}
+	p.answer = answer{outcome, err}
+	r.next.requests = append(r.next.requests, p)
+}
+
+// decide gives a request's outcome and, if an event follows from it, that event
+// as it goes on the log, already applied to the state.
+func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
+	tip := r.cfg.Runner.Tip()
+	if p.key != (events.Hash{}) {
+		if use, sequence, used := tip.KeyUse(p.key); used {
+			if use.Request != p.content {
+				return Outcome{}, nil, KeyReused{sequence}
+			}
+			return Outcome{Sequence: sequence, Resource: use.Resource}, nil, nil
+		}
+	}
+	if p.IfMatch != nil {
+		sequence, _ := p.Command.etag(tip)
+		if err := precondition("If-Match", p.IfMatch, sequence); err != nil {
+			return Outcome{}, nil, err
+		}
+	}
+	d, err := p.Command.decide(tip, occasion{id: p.id})
+	if err != nil {
+		return Outcome{}, nil, err
+	}
+	if d.event == nil {
+		return Outcome{Sequence: tip.Sequence, Resource: d.resource}, nil, nil
+	}
+	return r.apply(p, events.Event{
+		Sequence: tip.Sequence + 1, ID: p.id, Registry: tip.Registry().ID, Time: recordedAt(r.cfg.Now(), tip.Recorded()),
+		Principal: p.Principal, CorrelationID: p.CorrelationID, CausationID: p.CausationID, TraceParent: p.TraceParent,
+		Key: p.key, Request: p.content, Data: d.event,
+	})
+}
+
+// apply puts an event on top of the state, where nobody sees it yet.
+func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded, error) {
+	before := r.cfg.Runner.Tip()
+	r.cfg.Runner.Apply(e)
+	resource := e.Data.Resource()
+	if e.Subject = r.cfg.Runner.Tip().Path(resource); e.Subject == "" { // it is gone with this event
+		e.Subject = before.Path(resource)
+	}
+	encoded, err := events.Encode(e)
+	if err == nil && encoded.Size() > events.MaxEventBytes {
+		err = TooLarge{Pointer: largestField(p.Command), Limit: events.MaxEventBytes}
+	}
+	if err != nil {
+		r.cfg.Runner.CutAfter(before.Sequence)
+		return Outcome{}, nil, err
+	}
+	return Outcome{Sequence: e.Sequence, Resource: resource, ID: e.ID, Written: true}, &encoded, nil
+}

@@ -1,0 +1,62 @@
+package handlers
+
+import (
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/projections"
+)
+
+// TargetSpec describes a target.
+type TargetSpec struct {
+	Description string `json:"description,omitempty"`
+}
+
+// DefineTarget asks for a target: a place that models are deployed to.
+type DefineTarget struct {
+	Target projections.TargetName `json:"target"`
+	Spec   TargetSpec             `json:"spec"`
+}
+
+// Kind names the command.
+func (*DefineTarget) Kind() string { return "define_target" }
+
+func (cmd *DefineTarget) check() error {
+	var c checker
+	c.targetPart("environment", cmd.Target.Environment)
+	c.targetPart("name", cmd.Target.Name)
+	c.length("/description", cmd.Spec.Description, MaxDescription)
+	return c.err()
+}
+
+func (cmd *DefineTarget) decide(v projections.View, on occasion) (decision, error) {
+	if t, _, ok := v.Target(cmd.Target); ok {
+		if t.Description == events.Plain(cmd.Spec.Description) {
+			return alreadySo(targetResource(t))
+		}
+		return decision{}, Exists{CodeTargetExists, "target " + cmd.Target.String(), "its description is another"}
+	}
+	return write(events.TargetDefined{
+		TargetID: on.id, Environment: cmd.Target.Environment, Name: cmd.Target.Name,
+		Description: events.Plain(cmd.Spec.Description),
+	})
+}
+
+func (cmd *DefineTarget) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
+
+// FindTarget finds a target by its name. It fails with NotFound. The sequence is
+// the one for the target's ETag.
+func FindTarget(v projections.View, name projections.TargetName) (*projections.Target, uint64, error) {
+	t, sequence, ok := v.Target(name)
+	if !ok {
+		return nil, 0, NotFound{What: CodeTargetNotFound, Name: name.String(), Hint: "define it first"}
+	}
+	return t, sequence, nil
+}
+
+func targetETag(v projections.View, name projections.TargetName) (uint64, bool) {
+	_, sequence, ok := v.Target(name)
+	return sequence, ok
+}
+
+func targetResource(t *projections.Target) events.Resource {
+	return events.Resource{Root: events.Root{Kind: events.TargetRoot, ID: t.ID}}
+}

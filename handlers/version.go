@@ -1,0 +1,231 @@
+package handlers
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/projections"
+)
+
+// VersionSpec describes a new model version. Only the source is required.
+type VersionSpec struct {
+	Semver      string             `json:"semver,omitempty"`
+	Source      string             `json:"source"`
+	Format      string             `json:"format,omitempty"`
+	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
+	RunID       string             `json:"run_id,omitempty"`
+	Code        *events.Code       `json:"code,omitempty"`
+	Datasets    []events.Dataset   `json:"datasets,omitempty"`
+	Parameters  map[string]string  `json:"parameters,omitempty"`
+	Metrics     map[string]float64 `json:"metrics,omitempty"`
+	Signature   *events.Signature  `json:"signature,omitempty"`
+	BaseModel   string             `json:"base_model,omitempty"` // whole reference
+	Tags        map[string]string  `json:"tags,omitempty"`
+	Description string             `json:"description,omitempty"`
+}
+
+// RegisterVersion asks for a new version of a model.
+type RegisterVersion struct {
+	Model string      `json:"model"`
+	Spec  VersionSpec `json:"spec"`
+}
+
+// Kind names the command.
+func (*RegisterVersion) Kind() string { return "register_version" }
+
+func (cmd *RegisterVersion) check() error {
+	var c checker
+	s := &cmd.Spec
+	if s.Semver != "" {
+		if _, err := semver.StrictNewVersion(s.Semver); err != nil {
+			c.fail("/semver", "semantic_version", "%q is not a semantic version such as 2.1.0 (semver.org)", s.Semver)
+		}
+		c.length("/semver", s.Semver, MaxShort)
+	}
+	if c.required("/source", s.Source) {
+		c.uri("/source", s.Source)
+	}
+	c.text("/format", s.Format, MaxShort)
+	c.text("/run_id", s.RunID, MaxShort)
+	c.length("/description", s.Description, MaxDescription)
+	c.tags(s.Tags)
+	c.pairs("/parameters", s.Parameters, MaxParameters)
+	c.count("/metrics", len(s.Metrics), MaxMetrics)
+	for k := range s.Metrics {
+		c.key("/metrics", k)
+	}
+	c.code(s.Code)
+	c.artifacts(s.Artifacts)
+	c.datasets(s.Datasets)
+	if s.BaseModel != "" {
+		if _, _, err := SplitReference("/base_model", s.BaseModel); err != nil {
+			c.fail("/base_model", "reference", "%q is not a reference such as fraud/7", s.BaseModel)
+		}
+	}
+	return c.err()
+}
+
+func (c *checker) code(code *events.Code) {
+	if code == nil {
+		return
+	}
+	if c.required("/code/repository", code.Repository) {
+		c.uri("/code/repository", code.Repository)
+	}
+	c.text("/code/commit", code.Commit, MaxShort)
+}
+
+func (c *checker) artifacts(artifacts []events.Artifact) {
+	c.count("/artifacts", len(artifacts), MaxArtifacts)
+	seen := make(map[string]bool, len(artifacts))
+	for i, a := range artifacts {
+		at := element("/artifacts", i, "path")
+		switch {
+		case !c.required(at, a.Path):
+		case strings.HasPrefix(a.Path, "/") || strings.Contains("/"+a.Path+"/", "/../"):
+			c.fail(at, "relative_path", "must be a path below the source, without ..")
+		case seen[a.Path]:
+			c.fail(at, "unique", "%q is there twice", a.Path)
+		}
+		seen[a.Path] = true
+		c.text(at, a.Path, MaxSourceBytes)
+		if !hexDigest.MatchString(a.SHA256) {
+			c.fail(element("/artifacts", i, "sha256"), "sha256", "must be 64 hex digits in lower case")
+		}
+		if a.Size < 0 {
+			c.fail(element("/artifacts", i, "size"), "minimum", "must not be negative")
+		}
+	}
+}
+
+func (c *checker) datasets(datasets []events.Dataset) {
+	c.count("/datasets", len(datasets), MaxDatasets)
+	for i, d := range datasets {
+		if at := element("/datasets", i, "name"); c.required(at, d.Name) {
+			c.text(at, d.Name, MaxSourceBytes)
+		}
+		if d.Digest != "" && !datasetDigest.MatchString(d.Digest) {
+			c.fail(element("/datasets", i, "digest"), "sha256", "must be sha256: and 64 hex digits in lower case")
+		}
+		if d.Role != "" && !rolePattern.MatchString(d.Role) {
+			c.fail(element("/datasets", i, "role"), "role_characters", "must be a word such as train, validation or test")
+		}
+	}
+}
+
+func (cmd *RegisterVersion) decide(v projections.View, _ occasion) (decision, error) {
+	m, _, err := FindModel(v, cmd.Model)
+	if err != nil {
+		return decision{}, err
+	}
+	s := cmd.Spec
+	if s.Semver != "" {
+		sv, err := semver.StrictNewVersion(s.Semver)
+		if err != nil {
+			return decision{}, err // check has let it through
+		}
+		if number, taken := v.WithSemver(m.ID, sv); taken {
+			return decision{}, Exists{
+				CodeSemverExists, m.Name + "/" + s.Semver,
+				"it is version " + strconv.Itoa(number) + "; choose a higher semantic version",
+			}
+		}
+	}
+	var base *events.VersionID
+	if s.BaseModel != "" {
+		_, id, err := findWhole(v, "/base_model", s.BaseModel)
+		if err != nil {
+			return decision{}, err
+		}
+		base = &id
+	}
+	return write(events.VersionRegistered{
+		ModelID: m.ID, Version: m.LastVersion + 1, Semver: s.Semver, Source: s.Source, Format: s.Format,
+		Artifacts: s.Artifacts, RunID: s.RunID, Code: s.Code, Datasets: s.Datasets, Parameters: s.Parameters,
+		Metrics: s.Metrics, Signature: s.Signature, BaseModel: base, Tags: s.Tags,
+		Description: events.Plain(s.Description),
+	})
+}
+
+func (cmd *RegisterVersion) etag(v projections.View) (uint64, bool) { return modelETag(v, cmd.Model) }
+
+// Promotion says where a version is to go.
+type Promotion struct {
+	To     string `json:"to"` // stage, in any case
+	Reason string `json:"reason,omitempty"`
+	// ArchiveExisting sends the other versions that are in the stage to the
+	// archive, in the same event.
+	ArchiveExisting bool `json:"archive_existing,omitzero"`
+}
+
+// PromoteVersion asks to move a version to another stage, forward, back or to
+// the archive.
+type PromoteVersion struct {
+	Model     string    `json:"model"`
+	Ref       string    `json:"ref"`
+	Promotion Promotion `json:"promotion"`
+}
+
+// Kind names the command.
+func (*PromoteVersion) Kind() string { return "promote_version" }
+
+func (cmd *PromoteVersion) check() error {
+	var c checker
+	c.required("/to", cmd.Promotion.To)
+	c.length("/reason", cmd.Promotion.Reason, MaxReason)
+	return c.err()
+}
+
+func (cmd *PromoteVersion) decide(v projections.View, _ occasion) (decision, error) {
+	m, id, err := find(v, cmd.Model, cmd.Ref)
+	if err != nil {
+		return decision{}, err
+	}
+	lifecycle := m.Lifecycle()
+	to, ok := lifecycle.Stage(cmd.Promotion.To)
+	if !ok {
+		return decision{}, InvalidField("/to", "stage", "%q is not a stage of %s; its stages are %s",
+			cmd.Promotion.To, m.Name, strings.Join(lifecycle.Stages, ", "))
+	}
+	if cmd.Promotion.ArchiveExisting && !lifecycle.Active(to) {
+		return decision{}, InvalidField("/archive_existing", "active_stage",
+			"is for stages in use; %s holds versions that are not", to)
+	}
+	version, _, _ := v.Version(id)
+	t := events.Transition{
+		ModelID: m.ID, Version: id.Version, From: version.Stage, To: to, Reason: events.Plain(cmd.Promotion.Reason),
+	}
+	if cmd.Promotion.ArchiveExisting {
+		t.Displaced = displaced(v, id, to)
+	}
+	if t.From == t.To && len(t.Displaced) == 0 {
+		return alreadySo(versionResource(id))
+	}
+	switch {
+	case to == lifecycle.Archive:
+		return write(events.VersionArchived(t))
+	case lifecycle.Before(to, t.From):
+		return write(events.VersionDemoted(t))
+	default:
+		return write(events.VersionPromoted(t))
+	}
+}
+
+// displaced gives the other versions in a stage.
+func displaced(v projections.View, id events.VersionID, stage string) []events.Range {
+	var numbers []int
+	for number := range v.InStage(id.ModelID, stage) {
+		if number != id.Version {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return events.Ranges(numbers)
+}
+
+func (cmd *PromoteVersion) etag(v projections.View) (uint64, bool) {
+	return versionETag(v, cmd.Model, cmd.Ref)
+}
