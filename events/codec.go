@@ -32,6 +32,7 @@ type writer interface {
 	endArray() error
 	null() error
 	boolean(bool) error
+	binary([]byte) error
 	str(string) error
 	integer(int64) error
 	unsigned(uint64) error
@@ -47,6 +48,7 @@ type reader interface {
 	array() error
 	more() (bool, error) // false at the array's end, which it consumes
 	boolean() (bool, error)
+	binary() ([]byte, error)
 	str() (string, error)
 	integer() (int64, error)
 	unsigned() (uint64, error)
@@ -66,6 +68,7 @@ var (
 	ulidType = reflect.TypeFor[ulid.ULID]()
 	textType = reflect.TypeFor[Text]()
 	hashType = reflect.TypeFor[Hash]()
+	byteType = reflect.TypeFor[[]byte]()
 	anyType  = reflect.TypeFor[any]()
 )
 
@@ -85,6 +88,11 @@ func newPlan(t reflect.Type) *plan {
 		return textPlan()
 	case hashType:
 		return hashPlan()
+	case byteType:
+		return &plan{
+			write: func(w writer, v reflect.Value) error { return w.binary(v.Bytes()) },
+			read:  func(r reader, v reflect.Value) error { b, err := r.binary(); v.SetBytes(b); return err },
+		}
 	case anyType:
 		return anyPlan()
 	}

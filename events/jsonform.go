@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -40,14 +41,17 @@ func ReadJSON(data []byte, into any) error {
 
 type jsonWriter struct{ enc *jsontext.Encoder }
 
-func (w *jsonWriter) object(int) error        { return w.enc.WriteToken(jsontext.BeginObject) }
-func (w *jsonWriter) key(name string) error   { return w.str(name) }
-func (w *jsonWriter) endObject() error        { return w.enc.WriteToken(jsontext.EndObject) }
-func (w *jsonWriter) array(int) error         { return w.enc.WriteToken(jsontext.BeginArray) }
-func (w *jsonWriter) endArray() error         { return w.enc.WriteToken(jsontext.EndArray) }
-func (w *jsonWriter) null() error             { return w.enc.WriteToken(jsontext.Null) }
-func (w *jsonWriter) boolean(b bool) error    { return w.enc.WriteToken(jsontext.Bool(b)) }
-func (w *jsonWriter) str(s string) error      { return w.enc.WriteToken(jsontext.String(s)) }
+func (w *jsonWriter) object(int) error      { return w.enc.WriteToken(jsontext.BeginObject) }
+func (w *jsonWriter) key(name string) error { return w.str(name) }
+func (w *jsonWriter) endObject() error      { return w.enc.WriteToken(jsontext.EndObject) }
+func (w *jsonWriter) array(int) error       { return w.enc.WriteToken(jsontext.BeginArray) }
+func (w *jsonWriter) endArray() error       { return w.enc.WriteToken(jsontext.EndArray) }
+func (w *jsonWriter) null() error           { return w.enc.WriteToken(jsontext.Null) }
+func (w *jsonWriter) boolean(b bool) error  { return w.enc.WriteToken(jsontext.Bool(b)) }
+func (w *jsonWriter) str(s string) error    { return w.enc.WriteToken(jsontext.String(s)) }
+func (w *jsonWriter) binary(b []byte) error {
+	return w.str(base64.StdEncoding.EncodeToString(b))
+}
 func (w *jsonWriter) integer(n int64) error   { return w.enc.WriteToken(jsontext.Int(n)) }
 func (w *jsonWriter) unsigned(n uint64) error { return w.enc.WriteToken(jsontext.Uint(n)) }
 func (w *jsonWriter) sortsKeys() bool         { return false }
@@ -126,6 +130,14 @@ func (r *jsonReader) str() (string, error) {
 		return "", err
 	}
 	return t.String(), nil
+}
+
+func (r *jsonReader) binary() ([]byte, error) {
+	s, err := r.str()
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.Strict().DecodeString(s)
 }
 
 // number gives a number's spelling: integers are read from it, since 2^53+1

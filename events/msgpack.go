@@ -63,6 +63,7 @@ func (w *packWriter) array(n int) error       { return w.enc.EncodeArrayLen(n) }
 func (w *packWriter) endArray() error         { return nil }
 func (w *packWriter) null() error             { return w.enc.EncodeNil() }
 func (w *packWriter) boolean(b bool) error    { return w.enc.EncodeBool(b) }
+func (w *packWriter) binary(b []byte) error   { return w.enc.EncodeBytes(b) }
 func (w *packWriter) integer(n int64) error   { return w.enc.EncodeInt(n) }
 func (w *packWriter) unsigned(n uint64) error { return w.enc.EncodeUint(n) }
 func (w *packWriter) sortsKeys() bool         { return true }
@@ -189,6 +190,13 @@ func (r *packReader) str() (string, error) {
 		return "", errors.New("a string is not UTF-8")
 	}
 	return s, nil
+}
+
+func (r *packReader) binary() ([]byte, error) {
+	if code, err := r.dec.PeekCode(); err != nil || !msgpcode.IsBin(code) {
+		return nil, wrongType("bytes", code, err)
+	}
+	return r.dec.DecodeBytes()
 }
 
 func (r *packReader) integer() (int64, error) {

@@ -20,7 +20,7 @@ type Registration struct {
 	RunID        string            `json:"run_id,omitempty"`
 	Code         *events.Code      `json:"code,omitempty"`
 	BaseModel    *events.VersionID `json:"base_model,omitempty"`
-	Details      string            `json:"details,omitempty"` // canonical msgpack of Details
+	Details      []byte            `json:"details,omitempty"` // canonical msgpack of Details
 	InLog        bool              `json:"in_log,omitzero"`   // the details are too bulky, and stay in the log
 	CreatedMilli int64             `json:"created_at"`
 	CreatedBy    string            `json:"created_by,omitempty"` // principal
@@ -50,10 +50,11 @@ const maxDetails = 1 << 10
 // are in the event with its Sequence.
 func (r *Registration) ReadDetails() (Details, error) {
 	var d Details
-	if r.Details == "" {
+	if r.Details == nil {
 		return d, nil
 	}
-	return d, events.ReadCanonical([]byte(r.Details), &d)
+	err := events.ReadCanonical(r.Details, &d)
+	return d, err
 }
 
 // Version is what can change of a model version, as of a sequence.
@@ -128,7 +129,7 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered) {
 	}
 	// What was decoded from the log, or decided from valid input, has a form.
 	if details, err := events.AppendCanonical(nil, DetailsOf(e)); err == nil && len(details) <= maxDetails {
-		r.Details = string(details)
+		r.Details = details
 	} else {
 		r.InLog = true
 	}

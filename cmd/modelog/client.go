@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// client calls a registry's HTTP API. Its fields are the flags that every
+// subcommand of a kind has.
+type client struct {
+	app    *app
+	server string
+	asJSON bool
+	// for reads
+	asOf string
+	// for writes
+	actor, key, reason string
+}
+
+const clientTimeout = 30 * time.Second
+
+func (a *app) newClient(f *pflag.FlagSet) *client {
+	c := &client{app: a}
+	f.StringVar(&c.server, "server", "http://"+defaultListen, "URL of the registry (MODELOG_URL)")
+	f.BoolVar(&c.asJSON, "json", false, "print the answer as JSON")
+	return c
+}
+
+func (a *app) reader(cmd *cobra.Command) *client {
+	c := a.newClient(cmd.Flags())
+	cmd.Flags().StringVar(&c.asOf, "as-of", "", "ask about the past: a sequence, or a time such as 2026-11-01T00:00:00Z")
+	return c
+}
+
+func (a *app) writer(cmd *cobra.Command) *client {
+	c := a.newClient(cmd.Flags())
+	cmd.Flags().StringVar(&c.actor, "actor", osUser(), "who does it; the log holds an opaque id only")
+	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "makes the call safe to repeat: the same key is one event")
+	return c
+}
+
+// reasoned is a writer whose event takes a reason.
+func (a *app) reasoned(cmd *cobra.Command) *client {
+	c := a.writer(cmd)
+	cmd.Flags().StringVar(&c.reason, "reason", "", "why, for those who read the log")
+	return c
+}
+
+// problemError is an error that the registry answered with.
+type problemError struct{ api.Problem }
+
+func (e *problemError) Error() string {
+	if e.Detail == "" {
+		return e.Title
+	}
+	return e.Title + ": " + e.Detail
+}
+
+// path joins the segments of a path, escaping each.
+func path(segments ...string) string {
+	escaped := make([]string, len(segments))
+	for i, s := range segments {
+		escaped[i] = url.PathEscape(s)
+	}
+	return "/v1/" + strings.Join(escaped, "/")
+}
+
+// get reads one resource; query may be nil.
+func get[A any](ctx context.Context, c *client, path string, query url.Values) (A, error) {
+	if c.asOf != "" {
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("as_of", c.asOf)
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return call[A](ctx, c, http.MethodGet, path, nil)
+}
+
+func call[A any](ctx context.Context, c *client, method, path string, body any) (A, error) {
+	var answer A
+	data, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return answer, fmt.Errorf("read the answer of %s: %w; is it a modelog server of this release?", c.server, err)
+	}
+	return answer, nil
+}
+
+func (c *client) send(ctx context.Context, method, path string, body any) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
+	defer cancel()
+	r, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it was read, or the read failed
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if response.StatusCode >= http.StatusBadRequest {
+		return nil, problemOf(response, data)
+	}
+	return data, nil
+}
+
+func (c *client) unreachable(err error) error {
+	return &exitError{handlers.ExitUnavailable, fmt.Errorf("the registry at %s can't be reached: %w; start it with modelog serve, or name another with --server", c.server, err)}
+}
+
+func (c *client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	var reader io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("write the request: %w", err)
+		}
+		reader = bytes.NewReader(data)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.server, "/")+path, reader)
+	if err != nil {
+		return nil, usage("--server: %v", err)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.actor != "" {
+		r.Header.Set("Modelog-Actor", c.actor)
+	}
+	if c.key != "" {
+		r.Header.Set("Idempotency-Key", strconv.Quote(c.key))
+	}
+	return r, nil
+}
+
+func problemOf(response *http.Response, data []byte) error {
+	var p api.Problem
+	if err := json.Unmarshal(data, &p); err != nil || p.Code == "" {
+		return &exitError{handlers.ExitInternal, fmt.Errorf("the server answered %s, which a modelog server doesn't", response.Status)}
+	}
+	exit := handlers.ExitInternal
+	if row, ok := handlers.Errors[p.Code]; ok {
+		exit = row.Exit
+	}
+	return &exitError{exit, &problemError{p}}
+}
+
+// hasCode says whether an error is a problem of a code.
+func hasCode(err error, code handlers.Code) bool {
+	var p *problemError
+	return errors.As(err, &p) && p.Code == code
+}
+
+// print shows an answer as JSON if that is wanted, else through show.
+func (c *client) print(value any, show func(w io.Writer) error) error {
+	if !c.asJSON {
+		return show(c.app.stdout)
+	}
+	data, err := json.Marshal(value, jsontext.WithIndent("  "), json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("print the answer: %w", err)
+	}
+	_, err = fmt.Fprintf(c.app.stdout, "%s\n", data)
+	return err
+}

@@ -1,0 +1,127 @@
+// Command modelog is a model registry that is a log: the server, the client of
+// its HTTP API, and the tools that check and measure it. One file for each
+// subcommand; serve.go wires the parts of the server together.
+//
+// What decides, knows or stores anything is not here, but in the packages that
+// this one brings together.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/modelog/modelog/handlers"
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := (&app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}).run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// app is the program with what it takes from its surroundings.
+type app struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	// sync, unless nil, stands in for the sync of the data directory, so that
+	// the crash tests can look on.
+	sync func(dir string) func() error
+}
+
+// run executes a command line and gives the exit code (handlers.Errors).
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(a.stderr, "modelog: %v\n", err)
+	return exitCode(err)
+}
+
+// exitError is an error that knows the exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitCode(err error) int {
+	var exit *exitError
+	var refusal handlers.Refusal
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case errors.As(err, &refusal):
+		return handlers.Errors[refusal.Code()].Exit
+	default:
+		return handlers.ExitInternal
+	}
+}
+
+// usage marks an error of the command line itself.
+func usage(format string, args ...any) error {
+	return &exitError{handlers.ExitInvalid, fmt.Errorf(format, args...)}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "modelog",
+		Short: "A model registry that is a log",
+		Long: `modelog is a model registry that is a log: every register, promote, deprecate
+and deploy is one immutable event on a NATS JetStream stream, and everything
+else is computed from that stream, as of now or of any moment in the past.`,
+		Example: `  modelog serve                                  run a registry on 127.0.0.1:7670
+  modelog register fraud --create-model --source s3://models/fraud/8 --artifact model.onnx
+  modelog promote fraud/8 Production --reason "AUC +0.02"
+  modelog get fraud/Production --as-of 2026-11-01T00:00:00Z`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.flagsFromEnvironment(cmd) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	root.AddGroup(
+		&cobra.Group{ID: "server", Title: "Server:"},
+		&cobra.Group{ID: "registry", Title: "Registry:"},
+		&cobra.Group{ID: "history", Title: "History:"},
+	)
+	root.AddCommand(
+		a.serveCommand(), a.demoCommand(),
+		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.aliasCommand(),
+		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.getCommand(), a.listCommand(),
+		a.logCommand(), a.stateCommand(), a.verifyCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// newIDs gives a source of ULIDs that rise even within a millisecond. It is safe
+// for concurrent use.
+func newIDs() func(time.Time) ulid.ULID {
+	var lock sync.Mutex
+	entropy := ulid.Monotonic(rand.Reader, 0)
+	return func(at time.Time) ulid.ULID {
+		lock.Lock()
+		defer lock.Unlock()
+		id, err := ulid.New(ulid.Timestamp(at), entropy)
+		for err != nil { // the millisecond is used up, which takes 2^80 tries or more: go on with the next
+			at = at.Add(time.Millisecond)
+			id, err = ulid.New(ulid.Timestamp(at), entropy)
+		}
+		return id
+	}
+}

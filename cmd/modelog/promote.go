@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) promoteCommand() *cobra.Command {
+	var body handlers.Promotion
+	cmd := &cobra.Command{
+		Use: "promote REF STAGE", GroupID: "registry", Short: "Move a version to another stage", Args: exactly("REF", "STAGE"),
+		Long: `Move a version to another stage: forward, back, or to the archive. With
+--archive-existing the versions that are in the stage go to the archive in the
+same event.`,
+		Example: `  modelog promote fraud/8 Production --archive-existing --reason "AUC +0.02"`,
+	}
+	c := a.reasoned(cmd)
+	cmd.Flags().BoolVar(&body.ArchiveExisting, "archive-existing", false, "archive the versions that are in the stage")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		model, ref, err := handlers.SplitReference("REF", args[0])
+		if err != nil {
+			return err
+		}
+		body.To, body.Reason = args[1], c.reason
+		v, err := call[api.Version](cmd.Context(), c, http.MethodPost, path("models", model, "versions", ref, "promote"), body)
+		if err != nil {
+			return err
+		}
+		return c.print(v, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%s/%d is in %s, as of sequence %d\n", v.Model, v.Version, v.Stage, v.Sequence)
+			return err
+		})
+	}
+	return cmd
+}

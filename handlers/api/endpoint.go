@@ -1,0 +1,306 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/projections"
+)
+
+// Limits of a request (interface.md).
+const (
+	maxBody         = 1 << 20
+	requestDeadline = 10 * time.Second
+	sequenceWait    = 5 * time.Second
+	aheadOfClock    = time.Second
+)
+
+// endpoint is one row of the table of routes. The OpenAPI document is made from
+// the same rows.
+type endpoint struct {
+	method, path string
+	name         string // operationId
+	summary      string
+	status       int         // of success
+	query        []parameter // beside as_of, which every GET has that isn't timeless
+	timeless     bool
+	body, answer reflect.Type // nil for none
+	serve        func(c *call) error
+}
+
+// parameter is a query parameter.
+type parameter struct {
+	name, kind, about string
+}
+
+// call is one request on its way.
+type call struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	server *server
+	id     string // of the request
+	status int    // that was sent
+}
+
+// answer is what a read gives: a value, and the sequence for its ETag, 0 for
+// none.
+type answer[A any] struct {
+	value A
+	etag  uint64
+}
+
+// read makes the row of a GET: render answers from a view.
+func read[A any](path, name, summary string, query []parameter,
+	render func(c *call, v projections.View) (answer[A], error),
+) endpoint {
+	return endpoint{
+		method: http.MethodGet, path: path, name: name, summary: summary, status: http.StatusOK,
+		query: query, answer: reflect.TypeFor[A](),
+		serve: func(c *call) error {
+			if err := c.onlyKnownQuery(query); err != nil {
+				return err
+			}
+			v, err := c.view()
+			if err != nil {
+				return err
+			}
+			a, err := render(c, v)
+			if err != nil {
+				return err
+			}
+			if c.notModified(v.Sequence, a.etag) {
+				return nil
+			}
+			c.json(http.StatusOK, a.value)
+			return nil
+		},
+	}
+}
+
+// write makes the row of a write: build makes a command of the body, render
+// answers as of its event.
+func write[B, A any](method, path, name, summary string, status int,
+	build func(c *call, body B) (handlers.Command, error),
+	render func(c *call, v projections.View, resource events.Resource) (answer[A], error),
+) endpoint {
+	return endpoint{
+		method: method, path: path, name: name, summary: summary, status: status,
+		body: reflect.TypeFor[B](), answer: reflect.TypeFor[A](),
+		serve: func(c *call) error {
+			var body B
+			if err := c.readCommand(&body); err != nil {
+				return err
+			}
+			cmd, err := build(c, body)
+			if err != nil {
+				return err
+			}
+			outcome, err := c.do(cmd)
+			if err != nil {
+				return err
+			}
+			v := c.server.cfg.Runner.At(outcome.Sequence)
+			a, err := render(c, v, outcome.Resource)
+			if err != nil {
+				return err
+			}
+			c.setSequence(outcome.Sequence, a.etag)
+			if status == http.StatusCreated {
+				c.w.Header().Set("Location", "/v1/"+v.Path(outcome.Resource))
+			}
+			c.json(status, a.value)
+			return nil
+		},
+	}
+}
+
+// readCommand reads the body of a write.
+func (c *call) readCommand(body any) error {
+	if err := c.onlyKnownQuery(nil); err != nil {
+		return err
+	}
+	// A form or a plain text could be sent by any web page that the user
+	// looks at; JSON can't, without being asked for.
+	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return unsupportedMedia{c.r.Header.Get("Content-Type")}
+	}
+	return c.readBody(body)
+}
+
+type unsupportedMedia struct{ got string }
+
+func (unsupportedMedia) Code() handlers.Code { return handlers.CodeUnsupportedMedia }
+
+func (e unsupportedMedia) Error() string {
+	return fmt.Sprintf("the Content-Type is %q; send application/json", e.got)
+}
+
+// do hands a command to the registrar, with what its headers say.
+func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
+	ctx, cancel := context.WithTimeout(c.r.Context(), requestDeadline)
+	defer cancel()
+	principal, err := c.principal(ctx)
+	if err != nil {
+		return handlers.Outcome{}, err
+	}
+	ifMatch, err := c.ifMatch()
+	if err != nil {
+		return handlers.Outcome{}, err
+	}
+	return c.server.cfg.Registrar.Do(ctx, handlers.Request{
+		Command: cmd, Principal: principal, CorrelationID: c.id, TraceParent: c.traceParent(),
+		Key: strings.Trim(c.r.Header.Get("Idempotency-Key"), `"`), IfMatch: ifMatch,
+	})
+}
+
+// principal gives the opaque id of who asks.
+func (c *call) principal(ctx context.Context) (string, error) {
+	name := c.r.Header.Get("Modelog-Actor")
+	if name == "" {
+		return "", nil
+	}
+	id, err := c.server.cfg.Principals.ID(ctx, name)
+	switch {
+	case errors.Is(err, principals.ErrName):
+		return "", handlers.InvalidField("Modelog-Actor", "principal_name", "%v", err)
+	case err != nil:
+		return "", handlers.Unavailable{Kind: handlers.CodeUnavailable, Detail: "the directory of principals is away, nothing was written; send it again", RetryAfter: time.Second}
+	}
+	return id, nil
+}
+
+func (c *call) ifMatch() (*uint64, error) {
+	header := c.r.Header.Get("If-Match")
+	if header == "" {
+		return nil, nil //nolint:nilnil // no precondition is not an error
+	}
+	sequence, err := strconv.ParseUint(strings.Trim(header, `"`), 10, 64)
+	if err != nil {
+		return nil, handlers.InvalidField("If-Match", "etag", "must be one ETag as an answer gave it, such as \"4711\"")
+	}
+	return &sequence, nil
+}
+
+// traceParent takes a W3C trace context that is one, and forgets any other, as
+// the specification says.
+func (c *call) traceParent() string {
+	header := c.r.Header.Get("Traceparent")
+	if len(header) != len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") || strings.Trim(header, "0123456789abcdef-") != "" {
+		return ""
+	}
+	return header
+}
+
+// onlyKnownQuery refuses query parameters that mean nothing here: a misspelt
+// as_of must not answer with the present.
+func (c *call) onlyKnownQuery(known []parameter) error {
+	if c.r.URL.RawQuery == "" {
+		return nil
+	}
+	for name, values := range c.r.URL.Query() {
+		reading := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+		if !(name == "as_of" && reading) && !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
+			return handlers.InvalidField(name, "unknown_parameter", "is not a query parameter of this call")
+		}
+		if len(values) > 1 {
+			return handlers.InvalidField(name, "duplicate", "is there twice")
+		}
+	}
+	return nil
+}
+
+// view gives the state that a read is made on: as_of, or now.
+func (c *call) view() (projections.View, error) {
+	run := c.server.cfg.Runner
+	if header := c.r.Header.Get("Modelog-Min-Sequence"); header != "" {
+		sequence, err := strconv.ParseUint(header, 10, 64)
+		if err != nil {
+			return projections.View{}, handlers.InvalidField("Modelog-Min-Sequence", "sequence", "must be a sequence")
+		}
+		ctx, cancel := context.WithTimeout(c.r.Context(), sequenceWait)
+		defer cancel()
+		if err := run.Wait(ctx, sequence); err != nil {
+			return projections.View{}, handlers.Unavailable{
+				Kind:   handlers.CodeSequenceNotReached,
+				Detail: fmt.Sprintf("sequence %d was not reached in time; the state is at %d", sequence, run.Visible()), RetryAfter: time.Second,
+			}
+		}
+	}
+	if c.r.URL.RawQuery == "" {
+		return run.Now(), nil
+	}
+	return c.asOf(c.r.URL.Query().Get("as_of"))
+}
+
+func (c *call) asOf(asOf string) (projections.View, error) {
+	run := c.server.cfg.Runner
+	if asOf == "" {
+		return run.Now(), nil
+	}
+	if sequence, err := strconv.ParseUint(asOf, 10, 64); err == nil {
+		if now := run.Visible(); sequence > now {
+			return projections.View{}, handlers.InvalidField("as_of", "not_in_the_future", "%d is beyond the last sequence, %d", sequence, now)
+		}
+		return run.At(sequence), nil
+	}
+	moment, err := time.Parse(time.RFC3339, asOf)
+	if err != nil {
+		return projections.View{}, handlers.InvalidField("as_of", "sequence_or_time", "%q is neither a sequence nor a time such as 2026-11-24T02:10:00Z", asOf)
+	}
+	if now := c.server.cfg.Now(); moment.After(now.Add(aheadOfClock)) {
+		return projections.View{}, handlers.InvalidField("as_of", "not_in_the_future", "%s is in the future; it is %s", asOf, events.FormatTime(now))
+	}
+	return run.At(run.SequenceAt(moment)), nil
+}
+
+func (c *call) setSequence(sequence, etag uint64) {
+	h := c.w.Header()
+	h.Set("Modelog-Sequence", strconv.FormatUint(sequence, 10))
+	if etag > 0 {
+		h.Set("ETag", strconv.Quote(strconv.FormatUint(etag, 10)))
+	}
+}
+
+func (c *call) notModified(sequence, etag uint64) bool {
+	c.setSequence(sequence, etag)
+	if etag == 0 || c.r.Header.Get("If-None-Match") != c.w.Header().Get("ETag") {
+		return false
+	}
+	c.status = http.StatusNotModified
+	c.w.WriteHeader(c.status)
+	return true
+}
+
+func (c *call) json(status int, value any) { c.send(status, "application/json", value) }
+
+func (c *call) send(status int, contentType string, value any) {
+	data, err := json.Marshal(value, jsonOptions)
+	if err != nil {
+		c.problem(fmt.Errorf("write the answer: %w", err))
+		return
+	}
+	c.raw(status, contentType, append(data, '\n'))
+}
+
+func (c *call) raw(status int, contentType string, data []byte) {
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	c.status = status
+	c.w.WriteHeader(status)
+	// A client that has gone away can't be told so.
+	_, _ = c.w.Write(data)
+}

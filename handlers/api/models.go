@@ -1,0 +1,147 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/projections"
+)
+
+// ModelList is a page of models, by name.
+type ModelList struct {
+	Models     []Model `json:"models"`
+	NextCursor string  `json:"next_cursor,omitempty"` // absent on the last page
+}
+
+func modelRoutes() []endpoint {
+	return []endpoint{
+		write(http.MethodPost, "/v1/models", "registerModel", "Register a model", http.StatusCreated,
+			func(_ *call, spec handlers.ModelSpec) (handlers.Command, error) {
+				return &handlers.RegisterModel{Spec: spec}, nil
+			}, renderModel),
+		read("/v1/models", "listModels", "List the models, by name", paging, listModels),
+		read("/v1/models/{model}", "getModel", "Get a model", nil,
+			func(c *call, v projections.View) (answer[Model], error) {
+				m, sequence, err := handlers.FindModel(v, c.r.PathValue("model"))
+				if err != nil {
+					return answer[Model]{}, err
+				}
+				return answer[Model]{showModel(v, m, sequence), sequence}, nil
+			}),
+		write(http.MethodPut, "/v1/models/{model}/aliases/{alias}", "assignAlias", "Point an alias at a version", http.StatusOK,
+			func(c *call, body handlers.Assignment) (handlers.Command, error) {
+				return &handlers.AssignAlias{Model: c.r.PathValue("model"), Alias: c.r.PathValue("alias"), Assignment: body}, nil
+			}, renderAlias),
+	}
+}
+
+func renderModel(_ *call, v projections.View, r events.Resource) (answer[Model], error) {
+	m, sequence, ok := v.ModelByID(r.Root.ID)
+	if !ok {
+		return answer[Model]{}, handlers.NotFound{What: handlers.CodeModelNotFound, Name: r.Root.ID.String()}
+	}
+	return answer[Model]{showModel(v, m, sequence), sequence}, nil
+}
+
+func renderAlias(_ *call, v projections.View, r events.Resource) (answer[Alias], error) {
+	m, _, ok := v.ModelByID(r.Root.ID)
+	version, sequence, assigned := v.Alias(r.Root.ID, r.Alias)
+	if !ok || !assigned {
+		return answer[Alias]{}, handlers.NotFound{What: handlers.CodeVersionNotFound, Name: "@" + r.Alias}
+	}
+	return answer[Alias]{Alias{m.Name, m.ID.String(), r.Alias, version, sequence}, sequence}, nil
+}
+
+func listModels(c *call, v projections.View) (answer[ModelList], error) {
+	page, v, err := c.page(v)
+	if err != nil {
+		return answer[ModelList]{}, err
+	}
+	list := ModelList{Models: []Model{}}
+	for m := range v.Models(page.from()) {
+		if page.skip(m.Name) {
+			continue
+		}
+		if page.full(len(list.Models)) {
+			list.NextCursor = page.next(list.Models[len(list.Models)-1].Name)
+			break
+		}
+		_, sequence, _ := v.ModelByID(m.ID)
+		list.Models = append(list.Models, showModel(v, m, sequence))
+	}
+	return answer[ModelList]{value: list}, nil
+}
+
+// VersionList is a page of a model's versions, newest first.
+type VersionList struct {
+	Versions   []VersionSummary `json:"versions"`
+	NextCursor string           `json:"next_cursor,omitempty"` // absent on the last page
+}
+
+func versionRoutes() []endpoint {
+	return []endpoint{
+		write(http.MethodPost, "/v1/models/{model}/versions", "registerVersion", "Register a version of a model", http.StatusCreated,
+			func(c *call, spec handlers.VersionSpec) (handlers.Command, error) {
+				return &handlers.RegisterVersion{Model: c.r.PathValue("model"), Spec: spec}, nil
+			}, renderVersion),
+		read("/v1/models/{model}/versions", "listVersions", "List a model's versions, newest first", paging, listVersions),
+		read("/v1/models/{model}/versions/{ref}", "getVersion", "Get a version by number, semantic version or range, stage, latest or @alias", nil,
+			func(c *call, v projections.View) (answer[Version], error) {
+				m, _, err := handlers.FindModel(v, c.r.PathValue("model"))
+				if err != nil {
+					return answer[Version]{}, err
+				}
+				id, err := handlers.Resolve(v, m, c.r.PathValue("ref"))
+				if err != nil {
+					return answer[Version]{}, err
+				}
+				return showAnswer(c, v, id)
+			}),
+		write(http.MethodPost, "/v1/models/{model}/versions/{ref}/promote", "promoteVersion", "Move a version to another stage", http.StatusOK,
+			func(c *call, body handlers.Promotion) (handlers.Command, error) {
+				return &handlers.PromoteVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Promotion: body}, nil
+			}, renderVersion),
+	}
+}
+
+func renderVersion(c *call, v projections.View, r events.Resource) (answer[Version], error) {
+	return showAnswer(c, v, events.VersionID{ModelID: r.Root.ID, Version: r.Version})
+}
+
+func showAnswer(c *call, v projections.View, id events.VersionID) (answer[Version], error) {
+	shown, err := c.server.showVersion(c.r.Context(), v, id)
+	return answer[Version]{shown, shown.Sequence}, err
+}
+
+func listVersions(c *call, v projections.View) (answer[VersionList], error) {
+	page, v, err := c.page(v)
+	if err != nil {
+		return answer[VersionList]{}, err
+	}
+	m, _, err := handlers.FindModel(v, c.r.PathValue("model"))
+	if err != nil {
+		return answer[VersionList]{}, err
+	}
+	from := m.LastVersion
+	if page.Last != "" {
+		if from, err = strconv.Atoi(page.Last); err != nil {
+			return answer[VersionList]{}, badCursor
+		}
+		from--
+	}
+	list := VersionList{Versions: []VersionSummary{}}
+	for version := range v.Versions(m.ID, from) {
+		if page.full(len(list.Versions)) {
+			list.NextCursor = page.next(strconv.Itoa(list.Versions[len(list.Versions)-1].Version))
+			break
+		}
+		s, _, err := summarize(v, version.ID)
+		if err != nil {
+			return answer[VersionList]{}, err
+		}
+		list.Versions = append(list.Versions, s)
+	}
+	return answer[VersionList]{value: list}, nil
+}

@@ -1,0 +1,165 @@
+package api
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/modelog/modelog/handlers"
+)
+
+// Problem is how an error is shown: RFC 9457, with a stable code.
+type Problem struct {
+	Type      string                `json:"type"`
+	Title     string                `json:"title"`
+	Status    int                   `json:"status"`
+	Code      handlers.Code         `json:"code"`
+	Detail    string                `json:"detail"`
+	Instance  string                `json:"instance"`
+	RequestID string                `json:"request_id"`
+	Errors    []handlers.FieldError `json:"errors,omitempty"`
+}
+
+const problemBase = "https://modelog.dev/problems/"
+
+// problem answers with an error. The text of an error without a code is for the
+// operator's log only.
+func (c *call) problem(err error) {
+	code := handlers.CodeOf(err)
+	row := handlers.Errors[code]
+	p := Problem{
+		Type: problemBase + strings.ReplaceAll(string(code), "_", "-"), Title: row.Title, Status: row.Status, Code: code,
+		Detail: err.Error(), Instance: c.r.URL.EscapedPath(), RequestID: c.id,
+	}
+	var invalid handlers.Invalid
+	if errors.As(err, &invalid) {
+		p.Errors = invalid.Fields
+	}
+	var unavailable handlers.Unavailable
+	if errors.As(err, &unavailable) && unavailable.RetryAfter > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(unavailable.RetryAfter.Seconds()))))
+	}
+	if code == handlers.CodeInternal {
+		c.server.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelError, "internal error", slog.String("request_id", c.id), slog.Any("error", err))
+		p.Detail = "something went wrong in modelog; its log says what, under the request id"
+	}
+	c.send(row.Status, "application/problem+json", p)
+}
+
+// readBody reads a JSON body strictly: unknown and duplicate members, wrong
+// types, invalid UTF-8 and trailing data are refused, naming where.
+func (c *call) readBody(into any) error {
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return handlers.TooLarge{Limit: maxBody}
+	case err != nil:
+		return handlers.InvalidField("", "complete", "the body ended too early")
+	}
+	return bodyError(json.Unmarshal(data, into, jsonOptions))
+}
+
+// jsonOptions: what isn't known is refused, maps are sorted, and numbers that
+// JSON can't spell are strings, as in events.
+var jsonOptions = json.JoinOptions(
+	json.RejectUnknownMembers(true),
+	json.Deterministic(true),
+	json.WithUnmarshalers(json.UnmarshalFromFunc(readFloat)),
+	json.WithMarshalers(json.MarshalToFunc(writeFloat)),
+)
+
+func readFloat(dec *jsontext.Decoder, f *float64) error {
+	if dec.PeekKind() != jsontext.KindString {
+		return errors.ErrUnsupported
+	}
+	t, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch s := t.String(); s {
+	case "NaN":
+		*f = math.NaN()
+	case "Infinity":
+		*f = math.Inf(1)
+	case "-Infinity":
+		*f = math.Inf(-1)
+	default:
+		return fmt.Errorf("%q is not a number", s)
+	}
+	return nil
+}
+
+func writeFloat(enc *jsontext.Encoder, f float64) error {
+	switch {
+	case math.IsNaN(f):
+		return enc.WriteToken(jsontext.String("NaN"))
+	case math.IsInf(f, 1):
+		return enc.WriteToken(jsontext.String("Infinity"))
+	case math.IsInf(f, -1):
+		return enc.WriteToken(jsontext.String("-Infinity"))
+	default:
+		return errors.ErrUnsupported
+	}
+}
+
+func bodyError(err error) error {
+	var syntax *jsontext.SyntacticError
+	var semantic *json.SemanticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && errors.As(err, &syntax) && syntax.ByteOffset == 0:
+		return handlers.InvalidField("", "required", "the body is empty; send a JSON object")
+	case errors.As(err, &syntax) && errors.Is(err, jsontext.ErrDuplicateName):
+		return handlers.InvalidField(string(syntax.JSONPointer), "duplicate", "is there twice")
+	case errors.As(err, &syntax):
+		return handlers.InvalidField(string(syntax.JSONPointer), "json", "the body is not JSON: %v", syntax.Err)
+	case errors.As(err, &semantic) && errors.Is(semantic.Err, json.ErrUnknownName):
+		return handlers.InvalidField(string(semantic.JSONPointer), "unknown_field", "is unknown here")
+	case errors.As(err, &semantic):
+		return handlers.InvalidField(string(semantic.JSONPointer), "type", "%s", wrongType(semantic))
+	default:
+		return handlers.InvalidField("", "json", "the body can't be read: %v", err)
+	}
+}
+
+func wrongType(e *json.SemanticError) string {
+	if e.GoType == nil {
+		return fmt.Sprintf("has a value that does not fit: %v", e.Err)
+	}
+	return "must be " + typeName(e.GoType)
+}
+
+func typeName(t reflect.Type) string {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return "a string"
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeName(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Uint64:
+		return "a whole number from 0"
+	case reflect.Float64:
+		return `a number, "NaN", "Infinity" or "-Infinity"`
+	case reflect.Slice:
+		return "an array"
+	default:
+		return "an object"
+	}
+}

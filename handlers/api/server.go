@@ -1,0 +1,140 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/projections/runner"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Config is what the API needs. All fields but Hosts are required.
+type Config struct {
+	Registrar  *handlers.Registrar
+	Runner     *runner.Runner // the registrar's, to read from
+	Log        events.Log
+	Principals *principals.Directory
+	Now        func() time.Time
+	NewID      func(time.Time) ulid.ULID // for request ids
+	Release    string                    // what /version says
+	// Hosts are the host names that requests may be made to, beside the
+	// loopback ones: any other is the name of somebody else's web page.
+	Hosts  []string
+	Logger *slog.Logger
+	// Metrics gives what /metrics serves.
+	Metrics prometheus.Gatherer
+}
+
+type server struct {
+	cfg     Config
+	mux     *http.ServeMux
+	digests digests
+	metrics *metrics
+}
+
+// Server is the API's handler together with its metrics.
+type Server struct {
+	http.Handler
+	server *server
+}
+
+// New makes the API.
+func New(cfg Config) *Server {
+	s := &server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics()}
+	for _, e := range s.routes() {
+		s.mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, e) })
+	}
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, endpoint{serve: s.noRoute}) })
+	return &Server{Handler: s.mux, server: s}
+}
+
+// Collectors gives the API's metrics.
+func (s *Server) Collectors() []prometheus.Collector { return s.server.metrics.collectors() }
+
+func (s *server) routes() []endpoint {
+	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.stateRoutes(), s.operationRoutes())
+}
+
+// handle takes a request through its endpoint, and logs one line of it.
+func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
+	begin := s.cfg.Now()
+	c := &call{w: w, r: r, server: s, id: s.cfg.NewID(begin).String()}
+	h := w.Header()
+	h.Set("Modelog-Request-Id", c.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	err := s.checkHost(r)
+	if err == nil {
+		err = e.serve(c)
+	}
+	if err != nil {
+		c.problem(err)
+	}
+	took := s.cfg.Now().Sub(begin)
+	s.metrics.observe(r.Method, e.path, c.status, took)
+	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.Int("status", c.status),
+		slog.Duration("took", took), slog.String("request_id", c.id))
+}
+
+// checkHost refuses requests to other names than ours: without it, a web page
+// could point its own name at this server, and read the registry through the
+// browser of somebody who can reach it (DNS rebinding).
+func (s *server) checkHost(r *http.Request) error {
+	host := r.Host
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	switch host {
+	case "localhost", "127.0.0.1", "[::1]":
+		return nil
+	}
+	if slices.Contains(s.cfg.Hosts, host) {
+		return nil
+	}
+	return foreignHost{host}
+}
+
+type foreignHost struct{ host string }
+
+func (foreignHost) Code() handlers.Code { return handlers.CodeForeignHost }
+
+func (e foreignHost) Error() string {
+	return "the Host " + strconv.Quote(e.host) + " is not one of this server's; start it with --allowed-host if it should be"
+}
+
+type noRoute struct {
+	code   handlers.Code
+	detail string
+}
+
+func (e noRoute) Code() handlers.Code { return e.code }
+func (e noRoute) Error() string       { return e.detail }
+
+// noRoute answers what no endpoint takes: another method has a route, or none.
+func (s *server) noRoute(c *call) error {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := c.r.Clone(context.Background())
+		other.Method = method
+		if _, pattern := s.mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		return noRoute{handlers.CodeRouteNotFound, "there is nothing at " + c.r.URL.EscapedPath() + "; /openapi.json lists what there is"}
+	}
+	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return noRoute{handlers.CodeMethodNotAllowed, c.r.URL.EscapedPath() + " takes " + strings.Join(allowed, ", ")}
+}

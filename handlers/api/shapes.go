@@ -1,0 +1,228 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/projections"
+)
+
+// Model is how a registered model is shown.
+type Model struct {
+	ID            string                `json:"id"`
+	Name          string                `json:"name"`
+	Description   string                `json:"description"`
+	Tags          map[string]string     `json:"tags"`
+	Lifecycle     projections.Lifecycle `json:"lifecycle"`
+	Aliases       map[string]int        `json:"aliases"`
+	LatestVersion int                   `json:"latest_version,omitzero"` // absent without versions
+	CreatedAt     string                `json:"created_at"`
+	UpdatedAt     string                `json:"updated_at"`
+	CreatedBy     string                `json:"created_by,omitempty"`
+	Sequence      uint64                `json:"sequence"` // of the last event that changed anything shown here
+}
+
+// VersionSummary is how a model version is shown in lists.
+type VersionSummary struct {
+	Model       string            `json:"model"`
+	ModelID     string            `json:"model_id"`
+	Version     int               `json:"version"`
+	Semver      string            `json:"semver,omitempty"`
+	Stage       string            `json:"stage"`
+	Aliases     []string          `json:"aliases"`
+	Source      string            `json:"source"`
+	Format      string            `json:"format,omitempty"`
+	RunID       string            `json:"run_id,omitempty"`
+	Code        *events.Code      `json:"code,omitempty"`
+	BaseModel   string            `json:"base_model,omitempty"`
+	Tags        map[string]string `json:"tags"`
+	Description string            `json:"description"`
+	DeployedTo  []string          `json:"deployed_to,omitempty"`
+	CreatedAt   string            `json:"created_at"`
+	UpdatedAt   string            `json:"updated_at"`
+	CreatedBy   string            `json:"created_by,omitempty"`
+	Sequence    uint64            `json:"sequence"` // of the last event that changed anything shown here
+}
+
+// Version is how one model version is shown.
+type Version struct {
+	Model       string             `json:"model"`
+	ModelID     string             `json:"model_id"`
+	Version     int                `json:"version"`
+	Semver      string             `json:"semver,omitempty"`
+	Stage       string             `json:"stage"`
+	Aliases     []string           `json:"aliases"`
+	Source      string             `json:"source"`
+	Format      string             `json:"format,omitempty"`
+	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
+	RunID       string             `json:"run_id,omitempty"`
+	Code        *events.Code       `json:"code,omitempty"`
+	Datasets    []events.Dataset   `json:"datasets,omitempty"`
+	Parameters  map[string]string  `json:"parameters,omitempty"`
+	Metrics     map[string]float64 `json:"metrics,omitempty"`
+	Signature   *events.Signature  `json:"signature,omitempty"`
+	BaseModel   string             `json:"base_model,omitempty"`
+	Tags        map[string]string  `json:"tags"`
+	Description string             `json:"description"`
+	DeployedTo  []string           `json:"deployed_to,omitempty"`
+	CreatedAt   string             `json:"created_at"`
+	UpdatedAt   string             `json:"updated_at"`
+	CreatedBy   string             `json:"created_by,omitempty"`
+	Sequence    uint64             `json:"sequence"` // of the last event that changed anything shown here
+}
+
+// Alias is how an alias is shown.
+type Alias struct {
+	Model    string `json:"model"`
+	ModelID  string `json:"model_id"`
+	Alias    string `json:"alias"`
+	Version  int    `json:"version"`
+	Sequence uint64 `json:"sequence"` // of the event that assigned it
+}
+
+// Variant is one version that runs on a target.
+type Variant struct {
+	Model   string `json:"model"`
+	ModelID string `json:"model_id"`
+	Version int    `json:"version"`
+	Role    string `json:"role"`
+	Weight  int    `json:"weight"` // share of the traffic in basis points
+}
+
+// Target is how a target is shown, with what runs there.
+type Target struct {
+	ID                 string    `json:"id"`
+	Environment        string    `json:"environment"`
+	Name               string    `json:"name"`
+	Description        string    `json:"description"`
+	Strategy           string    `json:"strategy,omitempty"`
+	Variants           []Variant `json:"variants"`
+	Generation         uint64    `json:"generation,omitzero"`          // sequence of the event that set the variants
+	PreviousGeneration uint64    `json:"previous_generation,omitzero"` // what a rollback goes to
+	DeployedAt         string    `json:"deployed_at,omitempty"`
+	DeployedBy         string    `json:"deployed_by,omitempty"`
+	Reason             string    `json:"reason,omitempty"`
+	Sequence           uint64    `json:"sequence"` // of the last event that changed anything shown here
+}
+
+// State says how far the registry has come.
+type State struct {
+	RegistryID string  `json:"registry_id"`
+	Level      int     `json:"level"`
+	Sequence   uint64  `json:"sequence"`
+	RecordedAt string  `json:"recorded_at,omitempty"` // time of the event with that sequence
+	Fold       int     `json:"fold"`                  // version of the fold that the digest is of
+	Digest     *Digest `json:"digest,omitempty"`
+}
+
+// Digest is a state's digest as of a sequence.
+type Digest struct {
+	Sequence uint64 `json:"sequence"`
+	SHA256   string `json:"sha256"`
+}
+
+func showModel(v projections.View, m *projections.Model, sequence uint64) Model {
+	aliases := map[string]int{}
+	for alias, version := range v.Aliases(m.ID) {
+		aliases[alias] = version
+	}
+	return Model{
+		ID: m.ID.String(), Name: m.Name, Description: m.Description.String(), Tags: shownTags(m.Tags),
+		Lifecycle: m.Lifecycle(), Aliases: aliases, LatestVersion: m.LatestVersion,
+		CreatedAt: events.FormatTime(m.CreatedAt()), UpdatedAt: events.FormatTime(m.UpdatedAt()),
+		CreatedBy: m.CreatedBy, Sequence: sequence,
+	}
+}
+
+func shownTags(tags map[string]string) map[string]string {
+	if tags == nil {
+		return map[string]string{}
+	}
+	return tags
+}
+
+func summarize(v projections.View, id events.VersionID) (VersionSummary, *projections.Registration, error) {
+	version, sequence, ok := v.Version(id)
+	registration, registered := v.Registration(id)
+	model, _, known := v.ModelByID(id.ModelID)
+	if !ok || !registered || !known {
+		return VersionSummary{}, nil, handlers.NotFound{What: handlers.CodeVersionNotFound, Name: strconv.Itoa(id.Version)}
+	}
+	s := VersionSummary{
+		Model: model.Name, ModelID: id.ModelID.String(), Version: id.Version, Semver: registration.Semver,
+		Stage: version.Stage, Aliases: slices.AppendSeq([]string{}, v.AliasesOf(id)),
+		Source: registration.Source, Format: registration.Format, RunID: registration.RunID, Code: registration.Code,
+		Tags: shownTags(version.Tags), Description: version.Description.String(),
+		CreatedAt: events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(version.UpdatedAt()),
+		CreatedBy: registration.CreatedBy, Sequence: sequence,
+	}
+	if base := registration.BaseModel; base != nil {
+		if m, _, ok := v.ModelByID(base.ModelID); ok {
+			s.BaseModel = handlers.VersionName(m, strconv.Itoa(base.Version))
+		}
+	}
+	for t := range v.DeployedTo(id) {
+		s.DeployedTo = append(s.DeployedTo, t.Name.String())
+	}
+	return s, registration, nil
+}
+
+// showVersion shows a version whole. Bulky details are read from the log.
+func (s *server) showVersion(ctx context.Context, v projections.View, id events.VersionID) (Version, error) {
+	sum, registration, err := summarize(v, id)
+	if err != nil {
+		return Version{}, err
+	}
+	d, err := s.details(ctx, registration)
+	if err != nil {
+		return Version{}, err
+	}
+	return Version{
+		Model: sum.Model, ModelID: sum.ModelID, Version: sum.Version, Semver: sum.Semver, Stage: sum.Stage,
+		Aliases: sum.Aliases, Source: sum.Source, Format: sum.Format, Artifacts: d.Artifacts, RunID: sum.RunID,
+		Code: sum.Code, Datasets: d.Datasets, Parameters: d.Parameters, Metrics: d.Metrics, Signature: d.Signature,
+		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, DeployedTo: sum.DeployedTo,
+		CreatedAt: sum.CreatedAt, UpdatedAt: sum.UpdatedAt, CreatedBy: sum.CreatedBy, Sequence: sum.Sequence,
+	}, nil
+}
+
+func (s *server) details(ctx context.Context, r *projections.Registration) (projections.Details, error) {
+	if !r.InLog {
+		return r.ReadDetails()
+	}
+	e, err := s.event(ctx, r.Sequence)
+	if err != nil {
+		return projections.Details{}, err
+	}
+	registered, ok := e.Data.(events.VersionRegistered)
+	if !ok {
+		return projections.Details{}, fmt.Errorf("event %d is a %s, not the registration of a version", r.Sequence, e.Type())
+	}
+	return projections.DetailsOf(registered), nil
+}
+
+func showTarget(v projections.View, t *projections.Target, sequence uint64) Target {
+	shown := Target{
+		ID: t.ID.String(), Environment: t.Name.Environment, Name: t.Name.Name, Description: t.Description.String(),
+		Variants: []Variant{}, Sequence: sequence,
+	}
+	routes, generation, ok := v.Routes(t.ID)
+	if !ok {
+		return shown
+	}
+	shown.Strategy, shown.Generation, shown.PreviousGeneration = routes.Strategy, generation, routes.Previous
+	shown.DeployedAt, shown.DeployedBy = events.FormatTime(routes.SetAt()), routes.SetBy
+	shown.Reason = routes.Reason.String()
+	for _, variant := range routes.Variants {
+		one := Variant{ModelID: variant.ModelID.String(), Version: variant.Version, Role: variant.Role, Weight: variant.Weight}
+		if m, _, ok := v.ModelByID(variant.ModelID); ok {
+			one.Model = m.Name
+		}
+		shown.Variants = append(shown.Variants, one)
+	}
+	return shown
+}

@@ -1,0 +1,76 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/projections"
+)
+
+// TargetList is a page of targets, by environment and name.
+type TargetList struct {
+	Targets    []Target `json:"targets"`
+	NextCursor string   `json:"next_cursor,omitempty"` // absent on the last page
+}
+
+func targetRoutes() []endpoint {
+	return []endpoint{
+		read("/v1/targets", "listTargets", "List the targets with what runs on them", paging, listTargets),
+		read("/v1/targets/{environment}/{name}", "getTarget", "Get a target with what runs on it", nil,
+			func(c *call, v projections.View) (answer[Target], error) {
+				t, sequence, err := handlers.FindTarget(v, c.target())
+				if err != nil {
+					return answer[Target]{}, err
+				}
+				return answer[Target]{showTarget(v, t, sequence), sequence}, nil
+			}),
+		write(http.MethodPut, "/v1/targets/{environment}/{name}", "defineTarget", "Define a target", http.StatusOK,
+			func(c *call, spec handlers.TargetSpec) (handlers.Command, error) {
+				return &handlers.DefineTarget{Target: c.target(), Spec: spec}, nil
+			}, renderTarget),
+		write(http.MethodPost, "/v1/targets/{environment}/{name}/deploy", "deployVersion", "Run a version on a target", http.StatusOK,
+			func(c *call, body handlers.Deployment) (handlers.Command, error) {
+				return &handlers.DeployVersion{Target: c.target(), Deployment: body}, nil
+			}, renderTarget),
+		write(http.MethodPost, "/v1/targets/{environment}/{name}/rollback", "rollBack", "Restore what ran on a target before", http.StatusOK,
+			func(c *call, body handlers.Rollback) (handlers.Command, error) {
+				return &handlers.RollBack{Target: c.target(), Rollback: body}, nil
+			}, renderTarget),
+	}
+}
+
+func (c *call) target() projections.TargetName {
+	return projections.TargetName{Environment: c.r.PathValue("environment"), Name: c.r.PathValue("name")}
+}
+
+func renderTarget(_ *call, v projections.View, r events.Resource) (answer[Target], error) {
+	t, sequence, ok := v.TargetByID(r.Root.ID)
+	if !ok {
+		return answer[Target]{}, handlers.NotFound{What: handlers.CodeTargetNotFound, Name: r.Root.ID.String()}
+	}
+	return answer[Target]{showTarget(v, t, sequence), sequence}, nil
+}
+
+func listTargets(c *call, v projections.View) (answer[TargetList], error) {
+	page, v, err := c.page(v)
+	if err != nil {
+		return answer[TargetList]{}, err
+	}
+	environment, name, _ := strings.Cut(page.from(), "/")
+	list := TargetList{Targets: []Target{}}
+	for t := range v.Targets(projections.TargetName{Environment: environment, Name: name}) {
+		if page.skip(t.Name.String()) {
+			continue
+		}
+		if page.full(len(list.Targets)) {
+			last := list.Targets[len(list.Targets)-1]
+			list.NextCursor = page.next(last.Environment + "/" + last.Name)
+			break
+		}
+		_, sequence, _ := v.TargetByID(t.ID)
+		list.Targets = append(list.Targets, showTarget(v, t, sequence))
+	}
+	return answer[TargetList]{value: list}, nil
+}
