@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,9 @@ import (
 // left out. Equal values give equal bytes, so hashes can cover them.
 //
 // Reading is strict: unknown and duplicate keys, missing required fields, wrong
-// types, invalid UTF-8 and bytes after the value are errors.
+// types, invalid UTF-8 and bytes after the value are errors. So is msgpack that
+// isn't canonical: what can be read from the log is written again with the same
+// bytes.
 
 // writer is one form to write.
 type writer interface {
@@ -44,7 +47,10 @@ type writer interface {
 // type.
 type reader interface {
 	object() error
-	key() (name string, more bool, err error) // more is false at the object's end, which it consumes
+	// key gives the next member's name; more is false at the object's end,
+	// which it consumes. Whoever keeps the name clones it: it may be a part of
+	// the whole input.
+	key() (name string, more bool, err error)
 	array() error
 	more() (bool, error) // false at the array's end, which it consumes
 	boolean() (bool, error)
@@ -55,6 +61,7 @@ type reader interface {
 	float() (float64, error)
 	any(depth int) (any, error)
 	startsObject() bool // whether the next value is an object
+	canonical() bool    // whether a value has only one form
 }
 
 // plan writes and reads the values of one Go type.
@@ -82,19 +89,18 @@ func planOf(t reflect.Type) *plan {
 
 func newPlan(t reflect.Type) *plan {
 	switch t {
-	case ulidType:
-		return ulidPlan()
-	case textType:
-		return textPlan()
-	case hashType:
-		return hashPlan()
-	case byteType:
-		return &plan{
-			write: func(w writer, v reflect.Value) error { return w.binary(v.Bytes()) },
-			read:  func(r reader, v reflect.Value) error { b, err := r.binary(); v.SetBytes(b); return err },
-		}
-	case anyType:
-		return anyPlan()
+	case reflect.TypeFor[ulid.ULID]():
+		return planFor(writeULID, readULID)
+	case reflect.TypeFor[Hash]():
+		return planFor(writeHash, readHash)
+	case reflect.TypeFor[Text]():
+		return planFor(writeText, readText)
+	case reflect.TypeFor[map[string]string]():
+		return mapPlan(writer.str, reader.str)
+	case reflect.TypeFor[map[string]float64]():
+		return mapPlan(writer.float, reader.float)
+	case reflect.TypeFor[Object]():
+		return planFor(writeObject, readObject)
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -128,8 +134,6 @@ func newPlan(t reflect.Type) *plan {
 		return slicePlan(t)
 	case reflect.Array:
 		return arrayPlan(t)
-	case reflect.Map:
-		return mapPlan(t)
 	case reflect.Struct:
 		return structPlan(t)
 	default:
@@ -137,19 +141,29 @@ func newPlan(t reflect.Type) *plan {
 	}
 }
 
-func ulidPlan() *plan {
+// planFor makes the plan of a type that has functions of its own.
+func planFor[T any](write func(writer, T) error, read func(reader) (T, error)) *plan {
 	return &plan{
-		write: func(w writer, v reflect.Value) error { return w.str(v.Interface().(ulid.ULID).String()) },
+		write: func(w writer, v reflect.Value) error {
+			x, _ := reflect.TypeAssert[T](v)
+			return write(w, x)
+		},
 		read: func(r reader, v reflect.Value) error {
-			s, err := r.str()
-			if err != nil {
-				return err
-			}
-			id, err := parseULID(s)
-			v.Set(reflect.ValueOf(id))
+			x, err := read(r)
+			*v.Addr().Interface().(*T) = x
 			return err
 		},
 	}
+}
+
+func writeULID(w writer, id ulid.ULID) error { return w.str(id.String()) }
+
+func readULID(r reader) (ulid.ULID, error) {
+	s, err := r.str()
+	if err != nil {
+		return ulid.ULID{}, err
+	}
+	return parseULID(s)
 }
 
 // parseULID takes only the canonical spelling, so that what is read is written
@@ -165,35 +179,14 @@ func parseULID(s string) (ulid.ULID, error) {
 	return id, nil
 }
 
-func hashPlan() *plan {
-	return &plan{
-		write: func(w writer, v reflect.Value) error {
-			h := v.Interface().(Hash)
-			return w.str(hex.EncodeToString(h[:]))
-		},
-		read: func(r reader, v reflect.Value) error {
-			s, err := r.str()
-			if err != nil {
-				return err
-			}
-			h, err := parseHash(s)
-			v.Set(reflect.ValueOf(h))
-			return err
-		},
-	}
-}
+func writeHash(w writer, h Hash) error { return w.str(hex.EncodeToString(h[:])) }
 
-func anyPlan() *plan {
-	return &plan{
-		write: func(w writer, v reflect.Value) error { return writeAny(w, v.Interface(), 0) },
-		read: func(r reader, v reflect.Value) error {
-			x, err := r.any(0)
-			if x != nil {
-				v.Set(reflect.ValueOf(x))
-			}
-			return err
-		},
+func readHash(r reader) (Hash, error) {
+	s, err := r.str()
+	if err != nil {
+		return Hash{}, err
 	}
+	return parseHash(s)
 }
 
 func pointerPlan(t reflect.Type) *plan {
@@ -266,45 +259,50 @@ func writeElements(w writer, elem *plan, v reflect.Value) error {
 	return w.endArray()
 }
 
-// mapPlan writes maps sorted in both forms: they have no declared order.
-func mapPlan(t reflect.Type) *plan {
-	elem := planOf(t.Elem())
-	return &plan{
-		write: func(w writer, v reflect.Value) error {
-			if err := w.object(v.Len()); err != nil {
-				return err
-			}
-			keys := v.MapKeys()
-			slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-			for _, k := range keys {
-				if err := w.key(k.String()); err != nil {
-					return err
-				}
-				if err := elem.write(w, v.MapIndex(k)); err != nil {
-					return fmt.Errorf("%s: %w", k.String(), err)
-				}
-			}
-			return w.endObject()
-		},
-		read: func(r reader, v reflect.Value) error {
-			if err := r.object(); err != nil {
-				return err
-			}
-			for {
-				name, more, err := r.key()
-				if err != nil || !more {
-					return err
-				}
-				if v.IsNil() {
-					v.Set(reflect.MakeMap(t))
-				}
-				x := reflect.New(t.Elem()).Elem()
-				if err := elem.read(r, x); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
-				v.SetMapIndex(reflect.ValueOf(name).Convert(t.Key()), x)
-			}
-		},
+func mapPlan[V any](write func(writer, V) error, read func(reader) (V, error)) *plan {
+	return planFor(
+		func(w writer, m map[string]V) error { return writeMap(w, m, write) },
+		func(r reader) (map[string]V, error) { return readMap(r, read) },
+	)
+}
+
+// writeMap writes maps sorted in both forms: they have no declared order.
+func writeMap[V any](w writer, m map[string]V, write func(writer, V) error) error {
+	if err := w.object(len(m)); err != nil {
+		return err
+	}
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	for _, k := range keys {
+		if err := w.key(k); err != nil {
+			return err
+		}
+		if err := write(w, m[k]); err != nil {
+			return fmt.Errorf("%s: %w", k, err)
+		}
+	}
+	return w.endObject()
+}
+
+// readMap gives nil for an empty map.
+func readMap[V any](r reader, read func(reader) (V, error)) (map[string]V, error) {
+	if err := r.object(); err != nil {
+		return nil, err
+	}
+	var m map[string]V
+	for {
+		name, more, err := r.key()
+		if err != nil || !more {
+			return m, err
+		}
+		x, err := read(r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if m == nil {
+			m = map[string]V{}
+		}
+		m[strings.Clone(name)] = x
 	}
 }
 
@@ -335,6 +333,7 @@ func fieldsOf(t reflect.Type) []field {
 			if !optional {
 				panic(fmt.Sprintf("events: %v.%s must be optional", t, f.Name))
 			}
+		default:
 		}
 		fields = append(fields, field{name: name, index: i, optional: optional, plan: planOf(f.Type)})
 	}
@@ -415,6 +414,9 @@ func readFields(r reader, sorted []field, v reflect.Value) error {
 		seen |= 1 << i
 		if err := sorted[i].read(r, v.Field(sorted[i].index)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
+		}
+		if r.canonical() && sorted[i].absent(v) {
+			return fmt.Errorf("%s: is empty, and should have been left out", name)
 		}
 	}
 	for i := range sorted {

@@ -9,7 +9,8 @@ import (
 
 var deploymentReaders = []kindReader{reads[DeploymentDeployed](), reads[DeploymentRolledBack]()}
 
-// Strategies of deployment. The others come with rollouts.
+// AllAtOnce is the strategy of a deployment that takes all of a target's traffic
+// at once.
 const AllAtOnce = "all_at_once"
 
 // Roles of a variant in a route table.

@@ -43,7 +43,7 @@ func (c *checker) err() error {
 	if len(c.fields) == 0 {
 		return nil
 	}
-	return Invalid{c.fields}
+	return InvalidError{c.fields}
 }
 
 // NormalName brings a name into the form in which names are kept and looked up.

@@ -15,7 +15,7 @@ import (
 type Command interface {
 	// Kind names the command, for metrics and for the hash of its content.
 	Kind() string
-	// check refuses, with an Invalid, what is wrong whatever the state, and
+	// check refuses, with an InvalidError, what is wrong whatever the state, and
 	// brings names into their normal form. It is called once, before decide.
 	check() error
 	// decide is pure: it says what follows from the command on a view.
@@ -99,7 +99,7 @@ func hashOf(b []byte) (h events.Hash) {
 // expected to find with what is there.
 func precondition(name string, want *uint64, found uint64) error {
 	if want != nil && *want != found {
-		return PreconditionFailed{Precondition: name, Want: *want, Found: found}
+		return PreconditionError{Precondition: name, Want: *want, Found: found}
 	}
 	return nil
 }

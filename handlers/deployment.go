@@ -98,7 +98,7 @@ func (cmd *RollBack) decide(v projections.View, _ occasion) (decision, error) {
 	}
 	current, generation, ok := v.Routes(t.ID)
 	if !ok || current.Previous == 0 {
-		return decision{}, AgainstRule{CodeNothingToRollBack, fmt.Sprintf("%s has no earlier deployment to roll back to; deploy the version you want", t.Name)}
+		return decision{}, RuleError{CodeNothingToRollBack, fmt.Sprintf("%s has no earlier deployment to roll back to; deploy the version you want", t.Name)}
 	}
 	to := cmd.Rollback.To
 	if to == 0 {
@@ -127,7 +127,7 @@ func earlier(v projections.View, t *projections.Target, current *projections.Rou
 		}
 		at = table.Previous
 	}
-	return nil, AgainstRule{CodeNotAGeneration, fmt.Sprintf("%s can't go back to generation %d; the previous one is %d", t.Name, to, current.Previous)}
+	return nil, RuleError{CodeNotAGeneration, fmt.Sprintf("%s can't go back to generation %d; the previous one is %d", t.Name, to, current.Previous)}
 }
 
 func (cmd *RollBack) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }

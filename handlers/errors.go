@@ -93,8 +93,7 @@ type Refusal interface {
 
 // CodeOf gives the code of an error, CodeInternal for one that has none.
 func CodeOf(err error) Code {
-	var r Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[Refusal](err); ok {
 		return r.Code()
 	}
 	return CodeInternal
@@ -107,13 +106,13 @@ type FieldError struct {
 	Detail  string `json:"detail,omitempty"`
 }
 
-// Invalid says that a request is wrong in itself, whatever the state.
-type Invalid struct{ Fields []FieldError }
+// InvalidError says that a request is wrong in itself, whatever the state.
+type InvalidError struct{ Fields []FieldError }
 
 // Code is CodeInvalid.
-func (Invalid) Code() Code { return CodeInvalid }
+func (InvalidError) Code() Code { return CodeInvalid }
 
-func (e Invalid) Error() string {
+func (e InvalidError) Error() string {
 	parts := make([]string, len(e.Fields))
 	for i, f := range e.Fields {
 		parts[i] = strings.TrimPrefix(f.Pointer+" "+f.Detail, " ")
@@ -121,38 +120,38 @@ func (e Invalid) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// InvalidField makes an Invalid of one field.
-func InvalidField(pointer, rule, format string, args ...any) Invalid {
-	return Invalid{[]FieldError{{pointer, rule, fmt.Sprintf(format, args...)}}}
+// InvalidField makes an InvalidError of one field.
+func InvalidField(pointer, rule, format string, args ...any) InvalidError {
+	return InvalidError{[]FieldError{{pointer, rule, fmt.Sprintf(format, args...)}}}
 }
 
-// TooLarge says that a request, or the event it would make, is over a limit.
-type TooLarge struct {
+// TooLargeError says that a request, or the event it would make, is over a limit.
+type TooLargeError struct {
 	Pointer string // the largest field, or empty for the whole body
 	Limit   int    // bytes
 }
 
 // Code is CodeTooLarge.
-func (TooLarge) Code() Code { return CodeTooLarge }
+func (TooLargeError) Code() Code { return CodeTooLarge }
 
-func (e TooLarge) Error() string {
+func (e TooLargeError) Error() string {
 	if e.Pointer == "" {
 		return fmt.Sprintf("the body is larger than %d bytes", e.Limit)
 	}
 	return fmt.Sprintf("the event would be larger than %d bytes; %s takes most of it", e.Limit, e.Pointer)
 }
 
-// NotFound says that something isn't there, as of the state asked.
-type NotFound struct {
+// NotFoundError says that something isn't there, as of the state asked.
+type NotFoundError struct {
 	What Code   // one of the not-found codes
 	Name string // as the caller would write it
 	Hint string // what to do, optional
 }
 
 // Code says what wasn't found.
-func (e NotFound) Code() Code { return e.What }
+func (e NotFoundError) Code() Code { return e.What }
 
-func (e NotFound) Error() string {
+func (e NotFoundError) Error() string {
 	what, _, _ := strings.Cut(string(e.What), "_")
 	s := fmt.Sprintf("there is no %s %s", what, e.Name)
 	if e.Hint != "" {
@@ -161,73 +160,73 @@ func (e NotFound) Error() string {
 	return s
 }
 
-// Exists says that a name or number is taken.
-type Exists struct {
+// ExistsError says that a name or number is taken.
+type ExistsError struct {
 	What Code // one of the exists codes
 	Name string
 	Hint string
 }
 
 // Code says what is taken.
-func (e Exists) Code() Code { return e.What }
+func (e ExistsError) Code() Code { return e.What }
 
-func (e Exists) Error() string { return e.Name + " exists already; " + e.Hint }
+func (e ExistsError) Error() string { return e.Name + " exists already; " + e.Hint }
 
-// AgainstRule says that the state doesn't allow it.
-type AgainstRule struct {
+// RuleError says that the state doesn't allow it.
+type RuleError struct {
 	Rule   Code
 	Detail string
 }
 
 // Code names the rule.
-func (e AgainstRule) Code() Code { return e.Rule }
+func (e RuleError) Code() Code { return e.Rule }
 
-func (e AgainstRule) Error() string { return e.Detail }
+func (e RuleError) Error() string { return e.Detail }
 
-// PreconditionFailed says that what the caller expected to find is not what is
+// PreconditionError says that what the caller expected to find is not what is
 // there.
-type PreconditionFailed struct {
+type PreconditionError struct {
 	Precondition string // "If-Match", "if_version", "if_generation"
 	Want, Found  uint64
 }
 
 // Code is CodePreconditionFailed.
-func (PreconditionFailed) Code() Code { return CodePreconditionFailed }
+func (PreconditionError) Code() Code { return CodePreconditionFailed }
 
-func (e PreconditionFailed) Error() string {
+func (e PreconditionError) Error() string {
 	return fmt.Sprintf("%s expects %d, but it is %d; read it again and decide anew", e.Precondition, e.Want, e.Found)
 }
 
-// KeyReused says that an idempotency key was used for another request.
-type KeyReused struct{ Sequence uint64 }
+// KeyReusedError says that an idempotency key was used for another request.
+type KeyReusedError struct{ Sequence uint64 }
 
 // Code is CodeKeyReused.
-func (KeyReused) Code() Code { return CodeKeyReused }
+func (KeyReusedError) Code() Code { return CodeKeyReused }
 
-func (e KeyReused) Error() string {
+func (e KeyReusedError) Error() string {
 	return fmt.Sprintf("the idempotency key was used for event %d by a request with other content; use a new key", e.Sequence)
 }
 
-// Unavailable says that nothing was written, and that the same request can be
+// UnavailableError says that nothing was written, and that the same request can be
 // sent again.
-type Unavailable struct {
+type UnavailableError struct {
 	Kind       Code          // CodeBusy, CodeDiskFull, CodeUnavailable or CodeSequenceNotReached
 	Detail     string        // what to do
 	RetryAfter time.Duration // when it makes sense
 }
 
 // Code says why.
-func (e Unavailable) Code() Code { return e.Kind }
+func (e UnavailableError) Code() Code { return e.Kind }
 
-func (e Unavailable) Error() string { return e.Detail }
+func (e UnavailableError) Error() string { return e.Detail }
 
-// OutcomeUnknown says that the event may or may not have been written.
-type OutcomeUnknown struct{ ID string }
+// OutcomeUnknownError says that the event may or may not have been written.
+type OutcomeUnknownError struct{ ID string }
 
 // Code is CodeOutcomeUnknown.
-func (OutcomeUnknown) Code() Code { return CodeOutcomeUnknown }
+func (OutcomeUnknownError) Code() Code { return CodeOutcomeUnknown }
 
-func (e OutcomeUnknown) Error() string {
+func (e OutcomeUnknownError) Error() string {
 	return fmt.Sprintf("event %s may have been written or not: the answer of the log was lost; "+
 		"send the same request with the same idempotency key to find out", e.ID)
 }

@@ -30,7 +30,7 @@ func (cmd *RegisterModel) check() error {
 
 func (cmd *RegisterModel) decide(v projections.View, on occasion) (decision, error) {
 	if _, _, ok := v.Model(cmd.Spec.Name); ok {
-		return decision{}, Exists{CodeModelExists, "model " + cmd.Spec.Name, "register a version under it, or choose another name"}
+		return decision{}, ExistsError{CodeModelExists, "model " + cmd.Spec.Name, "register a version under it, or choose another name"}
 	}
 	return write(events.ModelRegistered{
 		ModelID: on.id, Name: cmd.Spec.Name, Description: events.Plain(cmd.Spec.Description), Tags: cmd.Spec.Tags,
@@ -40,11 +40,11 @@ func (cmd *RegisterModel) decide(v projections.View, on occasion) (decision, err
 func (cmd *RegisterModel) etag(v projections.View) (uint64, bool) { return modelETag(v, cmd.Spec.Name) }
 
 // FindModel finds a model by its name, in whatever normal form that is. It
-// fails with NotFound. The sequence is the one for the model's ETag.
+// fails with NotFoundError. The sequence is the one for the model's ETag.
 func FindModel(v projections.View, name string) (*projections.Model, uint64, error) {
 	m, sequence, ok := v.Model(NormalName(name))
 	if !ok {
-		return nil, 0, NotFound{What: CodeModelNotFound, Name: name}
+		return nil, 0, NotFoundError{What: CodeModelNotFound, Name: name}
 	}
 	return m, sequence, nil
 }
@@ -52,8 +52,4 @@ func FindModel(v projections.View, name string) (*projections.Model, uint64, err
 func modelETag(v projections.View, name string) (uint64, bool) {
 	_, sequence, ok := v.Model(NormalName(name))
 	return sequence, ok
-}
-
-func modelRoot(m *projections.Model) events.Root {
-	return events.Root{Kind: events.ModelRoot, ID: m.ID}
 }

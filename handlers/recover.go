@@ -53,7 +53,7 @@ func (r *Registrar) recover(failed *group, err error) {
 			continue
 		}
 		if refused && i < len(failed.requests) && p.sending {
-			p.reply <- answer{err: Unavailable{CodeDiskFull, "the disk of the log has no room above its reserve, nothing was written; free some space", 10 * time.Second}}
+			p.reply <- answer{err: UnavailableError{CodeDiskFull, "the disk of the log has no room above its reserve, nothing was written; free some space", 10 * time.Second}}
 			continue
 		}
 		r.take(p)

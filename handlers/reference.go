@@ -15,7 +15,7 @@ import (
 // SplitReference splits a whole reference, such as fraud/8, fraud/^2,
 // fraud/latest or fraud@champion, into the model's name and the reference
 // within it. The reference of an alias keeps its @. If there is a / it splits,
-// else the last @ does. It fails with Invalid, naming the pointer.
+// else the last @ does. It fails with InvalidError, naming the pointer.
 func SplitReference(pointer, s string) (model, ref string, err error) {
 	if model, ref, ok := strings.Cut(s, "/"); ok && model != "" && ref != "" {
 		return model, ref, nil
@@ -30,7 +30,7 @@ func SplitReference(pointer, s string) (model, ref string, err error) {
 // Resolve finds the version that a reference within a model points at: latest,
 // a whole number, a full semantic version, a range of them (the highest in it
 // that is no pre-release), a stage (the highest number in it), or, after an @,
-// an alias. It fails with NotFound, or with Invalid for what is no reference.
+// an alias. It fails with NotFoundError, or with InvalidError for what is no reference.
 func Resolve(v projections.View, m *projections.Model, ref string) (events.VersionID, error) {
 	number, err := resolve(v, m, ref)
 	if err != nil {
@@ -104,7 +104,7 @@ func resolveSemver(v projections.View, m *projections.Model, ref string) (int, e
 }
 
 func versionNotFound(m *projections.Model, ref, hint string) error {
-	return NotFound{What: CodeVersionNotFound, Name: VersionName(m, ref), Hint: hint}
+	return NotFoundError{What: CodeVersionNotFound, Name: VersionName(m, ref), Hint: hint}
 }
 
 // VersionName spells a reference within a model as people write it.

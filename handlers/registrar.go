@@ -138,9 +138,9 @@ func (r *Registrar) create(ctx context.Context) error {
 // Do decides a request and, if an event follows from it, returns when that is
 // durable and visible. The context's end ends the wait.
 //
-// The error is a Refusal: Invalid, NotFound, Exists, AgainstRule,
-// PreconditionFailed, KeyReused or TooLarge when the request can't be; Unavailable
-// when nothing was written; OutcomeUnknown when perhaps something was. Any other
+// The error is a Refusal: InvalidError, NotFoundError, ExistsError, RuleError,
+// PreconditionError, KeyReusedError or TooLargeError when the request can't be; UnavailableError
+// when nothing was written; OutcomeUnknownError when perhaps something was. Any other
 // error is a defect.
 func (r *Registrar) Do(ctx context.Context, req Request) (Outcome, error) {
 	outcome, err := r.do(ctx, req)
@@ -160,7 +160,7 @@ func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
 	select {
 	case r.queue <- p:
 	default:
-		return Outcome{}, Unavailable{CodeBusy, "too many requests are waiting; send it again later", time.Second}
+		return Outcome{}, UnavailableError{CodeBusy, "too many requests are waiting; send it again later", time.Second}
 	}
 	select {
 	case a := <-p.reply:
@@ -174,9 +174,9 @@ func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
 
 func (p *pending) giveUp() error {
 	if p.progress.CompareAndSwap(waiting, abandoned) {
-		return Unavailable{CodeUnavailable, "the log gave no answer in time, nothing was written; send it again", time.Second}
+		return UnavailableError{CodeUnavailable, "the log gave no answer in time, nothing was written; send it again", time.Second}
 	}
-	return OutcomeUnknown{ID: p.id.String()}
+	return OutcomeUnknownError{ID: p.id.String()}
 }
 
 // afterEnd answers a request that the loop left behind.
@@ -323,7 +323,7 @@ func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
 	if p.key != (events.Hash{}) {
 		if use, sequence, used := tip.KeyUse(p.key); used {
 			if use.Request != p.content {
-				return Outcome{}, nil, KeyReused{sequence}
+				return Outcome{}, nil, KeyReusedError{sequence}
 			}
 			return Outcome{Sequence: sequence, Resource: use.Resource}, nil, nil
 		}
@@ -358,7 +358,7 @@ func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded,
 	}
 	encoded, err := events.Encode(e)
 	if err == nil && encoded.Size() > events.MaxEventBytes {
-		err = TooLarge{Pointer: largestField(p.Command), Limit: events.MaxEventBytes}
+		err = TooLargeError{Pointer: largestField(p.Command), Limit: events.MaxEventBytes}
 	}
 	if err != nil {
 		r.cfg.Runner.CutAfter(before.Sequence)

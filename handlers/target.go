@@ -32,7 +32,7 @@ func (cmd *DefineTarget) decide(v projections.View, on occasion) (decision, erro
 		if t.Description == events.Plain(cmd.Spec.Description) {
 			return alreadySo(targetResource(t))
 		}
-		return decision{}, Exists{CodeTargetExists, "target " + cmd.Target.String(), "its description is another"}
+		return decision{}, ExistsError{CodeTargetExists, "target " + cmd.Target.String(), "its description is another"}
 	}
 	return write(events.TargetDefined{
 		TargetID: on.id, Environment: cmd.Target.Environment, Name: cmd.Target.Name,
@@ -42,12 +42,12 @@ func (cmd *DefineTarget) decide(v projections.View, on occasion) (decision, erro
 
 func (cmd *DefineTarget) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
 
-// FindTarget finds a target by its name. It fails with NotFound. The sequence is
+// FindTarget finds a target by its name. It fails with NotFoundError. The sequence is
 // the one for the target's ETag.
 func FindTarget(v projections.View, name projections.TargetName) (*projections.Target, uint64, error) {
 	t, sequence, ok := v.Target(name)
 	if !ok {
-		return nil, 0, NotFound{What: CodeTargetNotFound, Name: name.String(), Hint: "define it first"}
+		return nil, 0, NotFoundError{What: CodeTargetNotFound, Name: name.String(), Hint: "define it first"}
 	}
 	return t, sequence, nil
 }

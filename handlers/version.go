@@ -128,7 +128,7 @@ func (cmd *RegisterVersion) decide(v projections.View, _ occasion) (decision, er
 			return decision{}, err // check has let it through
 		}
 		if number, taken := v.WithSemver(m.ID, sv); taken {
-			return decision{}, Exists{
+			return decision{}, ExistsError{
 				CodeSemverExists, m.Name + "/" + s.Semver,
 				"it is version " + strconv.Itoa(number) + "; choose a higher semantic version",
 			}

@@ -43,6 +43,10 @@ type revision[V any] struct {
 func (r revision[V]) sequence() uint64 { return r.mark >> 1 }
 func (r revision[V]) gone() bool       { return r.mark&1 == 1 }
 
+func (r revision[V]) found() (found[V], bool) {
+	return found[V]{r.value, r.sequence()}, !r.gone()
+}
+
 type recentRevision[K, V any] struct {
 	sequence uint64
 	entry[K, V]
@@ -120,15 +124,11 @@ func (t *table[K, V]) settle(sequence uint64) {
 
 // asOf gives the revision that holds at a sequence.
 func (r *row[V]) asOf(sequence uint64) (found[V], bool) {
-	for i := len(r.revisions) - 1; i >= 0; i-- {
-		if i > 8 && r.revisions[i].sequence() > sequence { // far in the past: halve the way
-			return r.search(sequence, i)
-		}
-		if rev := r.revisions[i]; rev.sequence() <= sequence {
-			return found[V]{rev.value, rev.sequence()}, !rev.gone()
-		}
+	high := len(r.revisions)
+	if high > 0 && r.revisions[high-1].sequence() <= sequence { // the present is asked for most
+		return r.revisions[high-1].found()
 	}
-	return found[V]{}, false
+	return r.search(sequence, high)
 }
 
 func (r *row[V]) search(sequence uint64, high int) (found[V], bool) {
@@ -143,8 +143,7 @@ func (r *row[V]) search(sequence uint64, high int) (found[V], bool) {
 	if low == 0 {
 		return found[V]{}, false
 	}
-	rev := r.revisions[low-1]
-	return found[V]{rev.value, rev.sequence()}, !rev.gone()
+	return r.revisions[low-1].found()
 }
 
 // at reads with the lock held already.

@@ -49,7 +49,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(a.stderr, "modelog: %v\n", err)
+	_, _ = fmt.Fprintf(a.stderr, "modelog: %v\n", err) // there is nobody else to tell
 	return exitCode(err)
 }
 

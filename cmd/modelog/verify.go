@@ -61,7 +61,7 @@ func showVerification(w io.Writer, v Verification) error {
 		_, err := fmt.Fprintf(w, "rebuilt: %d events, state digest %s\n", v.Events, v.Digest)
 		return err
 	}
-	if v.err() != nil {
+	if v.Expected != v.Digest {
 		return nil // the error says it
 	}
 	_, err := fmt.Fprintf(w, "verified: %d events, state digest %s equals rebuild\n", v.Events, v.Digest)

@@ -21,7 +21,7 @@ var paging = []parameter{
 	{"cursor", "string", "next_cursor of the page before"},
 }
 
-var badCursor = handlers.InvalidField("cursor", "cursor", "is not the next_cursor of a page of this list")
+var errCursor = handlers.InvalidField("cursor", "cursor", "is not the next_cursor of a page of this list")
 
 // page is where a list goes on. All pages of a list stay at the sequence of the
 // first, so that writes in between neither repeat nor hide an entry.
@@ -50,14 +50,14 @@ func (c *call) page(v projections.View) (page, projections.View, error) {
 	}
 	data, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return p, v, badCursor
+		return p, v, errCursor
 	}
 	at := page{limit: p.limit}
 	if err := json.Unmarshal(data, &at, json.RejectUnknownMembers(true)); err != nil {
-		return p, v, badCursor
+		return p, v, errCursor
 	}
 	if at.Query != p.Query || at.Sequence > c.server.cfg.Runner.Visible() || at.Last == "" {
-		return p, v, badCursor
+		return p, v, errCursor
 	}
 	return at, v.At(at.Sequence), nil
 }

@@ -135,16 +135,16 @@ func (c *call) readCommand(body any) error {
 	// looks at; JSON can't, without being asked for.
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return unsupportedMedia{c.r.Header.Get("Content-Type")}
+		return mediaTypeError{c.r.Header.Get("Content-Type")}
 	}
 	return c.readBody(body)
 }
 
-type unsupportedMedia struct{ got string }
+type mediaTypeError struct{ got string }
 
-func (unsupportedMedia) Code() handlers.Code { return handlers.CodeUnsupportedMedia }
+func (mediaTypeError) Code() handlers.Code { return handlers.CodeUnsupportedMedia }
 
-func (e unsupportedMedia) Error() string {
+func (e mediaTypeError) Error() string {
 	return fmt.Sprintf("the Content-Type is %q; send application/json", e.got)
 }
 
@@ -177,7 +177,7 @@ func (c *call) principal(ctx context.Context) (string, error) {
 	case errors.Is(err, principals.ErrName):
 		return "", handlers.InvalidField("Modelog-Actor", "principal_name", "%v", err)
 	case err != nil:
-		return "", handlers.Unavailable{Kind: handlers.CodeUnavailable, Detail: "the directory of principals is away, nothing was written; send it again", RetryAfter: time.Second}
+		return "", handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "the directory of principals is away, nothing was written; send it again", RetryAfter: time.Second}
 	}
 	return id, nil
 }
@@ -212,7 +212,8 @@ func (c *call) onlyKnownQuery(known []parameter) error {
 	}
 	for name, values := range c.r.URL.Query() {
 		reading := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
-		if !(name == "as_of" && reading) && !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
+		asOf := name == "as_of" && reading
+		if !asOf && !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
 			return handlers.InvalidField(name, "unknown_parameter", "is not a query parameter of this call")
 		}
 		if len(values) > 1 {
@@ -233,7 +234,7 @@ func (c *call) view() (projections.View, error) {
 		ctx, cancel := context.WithTimeout(c.r.Context(), sequenceWait)
 		defer cancel()
 		if err := run.Wait(ctx, sequence); err != nil {
-			return projections.View{}, handlers.Unavailable{
+			return projections.View{}, handlers.UnavailableError{
 				Kind:   handlers.CodeSequenceNotReached,
 				Detail: fmt.Sprintf("sequence %d was not reached in time; the state is at %d", sequence, run.Visible()), RetryAfter: time.Second,
 			}

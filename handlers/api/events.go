@@ -30,7 +30,7 @@ func eventRoutes() []endpoint {
 					return answer[jsontext.Value]{}, handlers.InvalidField("sequence", "sequence", "must be a whole number from 1")
 				}
 				if sequence == 0 || sequence > v.Sequence {
-					return answer[jsontext.Value]{}, handlers.NotFound{What: handlers.CodeEventNotFound, Name: c.r.PathValue("sequence")}
+					return answer[jsontext.Value]{}, handlers.NotFoundError{What: handlers.CodeEventNotFound, Name: c.r.PathValue("sequence")}
 				}
 				e, err := c.server.event(c.r.Context(), sequence)
 				if err != nil {
@@ -53,7 +53,7 @@ func (s *server) event(ctx context.Context, sequence uint64) (events.Event, erro
 
 func logAway(err error) error {
 	if errors.Is(err, events.ErrUnavailable) {
-		return handlers.Unavailable{Kind: handlers.CodeUnavailable, Detail: "the log, which this read needs, is away; try again", RetryAfter: time.Second}
+		return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "the log, which this read needs, is away; try again", RetryAfter: time.Second}
 	}
 	return err
 }

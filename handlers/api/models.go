@@ -40,7 +40,7 @@ func modelRoutes() []endpoint {
 func renderModel(_ *call, v projections.View, r events.Resource) (answer[Model], error) {
 	m, sequence, ok := v.ModelByID(r.Root.ID)
 	if !ok {
-		return answer[Model]{}, handlers.NotFound{What: handlers.CodeModelNotFound, Name: r.Root.ID.String()}
+		return answer[Model]{}, handlers.NotFoundError{What: handlers.CodeModelNotFound, Name: r.Root.ID.String()}
 	}
 	return answer[Model]{showModel(v, m, sequence), sequence}, nil
 }
@@ -49,7 +49,7 @@ func renderAlias(_ *call, v projections.View, r events.Resource) (answer[Alias],
 	m, _, ok := v.ModelByID(r.Root.ID)
 	version, sequence, assigned := v.Alias(r.Root.ID, r.Alias)
 	if !ok || !assigned {
-		return answer[Alias]{}, handlers.NotFound{What: handlers.CodeVersionNotFound, Name: "@" + r.Alias}
+		return answer[Alias]{}, handlers.NotFoundError{What: handlers.CodeVersionNotFound, Name: "@" + r.Alias}
 	}
 	return answer[Alias]{Alias{m.Name, m.ID.String(), r.Alias, version, sequence}, sequence}, nil
 }
@@ -127,7 +127,7 @@ func listVersions(c *call, v projections.View) (answer[VersionList], error) {
 	from := m.LastVersion
 	if page.Last != "" {
 		if from, err = strconv.Atoi(page.Last); err != nil {
-			return answer[VersionList]{}, badCursor
+			return answer[VersionList]{}, errCursor
 		}
 		from--
 	}

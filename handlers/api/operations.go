@@ -54,10 +54,10 @@ func (s *server) ready(c *call) error {
 	ctx, cancel := context.WithTimeout(c.r.Context(), readyTimeout)
 	defer cancel()
 	if err := s.cfg.Registrar.Err(); err != nil {
-		return handlers.Unavailable{Kind: handlers.CodeUnavailable, Detail: "the registrar has given up: " + err.Error()}
+		return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "the registrar has given up: " + err.Error()}
 	}
 	if err := s.cfg.Log.Health(ctx); err != nil {
-		return handlers.Unavailable{Kind: handlers.CodeUnavailable, Detail: err.Error(), RetryAfter: time.Second}
+		return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: err.Error(), RetryAfter: time.Second}
 	}
 	c.json(http.StatusOK, Health{"ok"})
 	return nil
@@ -84,7 +84,7 @@ func schema(c *call) error {
 func (c *call) document(path, contentType string) error {
 	data, err := schemas.FS.ReadFile(path)
 	if err != nil {
-		return noRoute{handlers.CodeRouteNotFound, "there is no schema " + path}
+		return routeError{handlers.CodeRouteNotFound, "there is no schema " + path}
 	}
 	c.raw(http.StatusOK, contentType, data)
 	return nil

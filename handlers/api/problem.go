@@ -40,12 +40,10 @@ func (c *call) problem(err error) {
 		Type: problemBase + strings.ReplaceAll(string(code), "_", "-"), Title: row.Title, Status: row.Status, Code: code,
 		Detail: err.Error(), Instance: c.r.URL.EscapedPath(), RequestID: c.id,
 	}
-	var invalid handlers.Invalid
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[handlers.InvalidError](err); ok {
 		p.Errors = invalid.Fields
 	}
-	var unavailable handlers.Unavailable
-	if errors.As(err, &unavailable) && unavailable.RetryAfter > 0 {
+	if unavailable, ok := errors.AsType[handlers.UnavailableError](err); ok && unavailable.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(unavailable.RetryAfter.Seconds()))))
 	}
 	if code == handlers.CodeInternal {
@@ -62,7 +60,7 @@ func (c *call) readBody(into any) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return handlers.TooLarge{Limit: maxBody}
+		return handlers.TooLargeError{Limit: maxBody}
 	case err != nil:
 		return handlers.InvalidField("", "complete", "the body ended too early")
 	}

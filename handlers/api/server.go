@@ -103,24 +103,24 @@ func (s *server) checkHost(r *http.Request) error {
 	if slices.Contains(s.cfg.Hosts, host) {
 		return nil
 	}
-	return foreignHost{host}
+	return hostError{host}
 }
 
-type foreignHost struct{ host string }
+type hostError struct{ host string }
 
-func (foreignHost) Code() handlers.Code { return handlers.CodeForeignHost }
+func (hostError) Code() handlers.Code { return handlers.CodeForeignHost }
 
-func (e foreignHost) Error() string {
+func (e hostError) Error() string {
 	return "the Host " + strconv.Quote(e.host) + " is not one of this server's; start it with --allowed-host if it should be"
 }
 
-type noRoute struct {
+type routeError struct {
 	code   handlers.Code
 	detail string
 }
 
-func (e noRoute) Code() handlers.Code { return e.code }
-func (e noRoute) Error() string       { return e.detail }
+func (e routeError) Code() handlers.Code { return e.code }
+func (e routeError) Error() string       { return e.detail }
 
 // noRoute answers what no endpoint takes: another method has a route, or none.
 func (s *server) noRoute(c *call) error {
@@ -133,8 +133,8 @@ func (s *server) noRoute(c *call) error {
 		}
 	}
 	if len(allowed) == 0 {
-		return noRoute{handlers.CodeRouteNotFound, "there is nothing at " + c.r.URL.EscapedPath() + "; /openapi.json lists what there is"}
+		return routeError{handlers.CodeRouteNotFound, "there is nothing at " + c.r.URL.EscapedPath() + "; /openapi.json lists what there is"}
 	}
 	c.w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return noRoute{handlers.CodeMethodNotAllowed, c.r.URL.EscapedPath() + " takes " + strings.Join(allowed, ", ")}
+	return routeError{handlers.CodeMethodNotAllowed, c.r.URL.EscapedPath() + " takes " + strings.Join(allowed, ", ")}
 }

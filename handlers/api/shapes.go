@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -126,13 +127,9 @@ type Digest struct {
 }
 
 func showModel(v projections.View, m *projections.Model, sequence uint64) Model {
-	aliases := map[string]int{}
-	for alias, version := range v.Aliases(m.ID) {
-		aliases[alias] = version
-	}
 	return Model{
 		ID: m.ID.String(), Name: m.Name, Description: m.Description.String(), Tags: shownTags(m.Tags),
-		Lifecycle: m.Lifecycle(), Aliases: aliases, LatestVersion: m.LatestVersion,
+		Lifecycle: m.Lifecycle(), Aliases: maps.Collect(v.Aliases(m.ID)), LatestVersion: m.LatestVersion,
 		CreatedAt: events.FormatTime(m.CreatedAt()), UpdatedAt: events.FormatTime(m.UpdatedAt()),
 		CreatedBy: m.CreatedBy, Sequence: sequence,
 	}
@@ -150,7 +147,7 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 	registration, registered := v.Registration(id)
 	model, _, known := v.ModelByID(id.ModelID)
 	if !ok || !registered || !known {
-		return VersionSummary{}, nil, handlers.NotFound{What: handlers.CodeVersionNotFound, Name: strconv.Itoa(id.Version)}
+		return VersionSummary{}, nil, handlers.NotFoundError{What: handlers.CodeVersionNotFound, Name: strconv.Itoa(id.Version)}
 	}
 	s := VersionSummary{
 		Model: model.Name, ModelID: id.ModelID.String(), Version: id.Version, Semver: registration.Semver,

@@ -48,7 +48,7 @@ func (c *call) target() projections.TargetName {
 func renderTarget(_ *call, v projections.View, r events.Resource) (answer[Target], error) {
 	t, sequence, ok := v.TargetByID(r.Root.ID)
 	if !ok {
-		return answer[Target]{}, handlers.NotFound{What: handlers.CodeTargetNotFound, Name: r.Root.ID.String()}
+		return answer[Target]{}, handlers.NotFoundError{What: handlers.CodeTargetNotFound, Name: r.Root.ID.String()}
 	}
 	return answer[Target]{showTarget(v, t, sequence), sequence}, nil
 }
