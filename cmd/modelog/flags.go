@@ -87,3 +87,25 @@ func (b *byteSize) Set(s string) error {
 
 // Type names the flag's kind in the help text.
 func (*byteSize) Type() string { return "size" }
+
+// pairFlag is a flag such as key=value that can be repeated. What pflag has for
+// this splits values at commas.
+type pairFlag struct{ pairs *map[string]string }
+
+func (p pairFlag) String() string { return "" }
+
+// Set takes one pair; the last one of a key counts.
+func (p pairFlag) Set(s string) error {
+	key, value, ok := strings.Cut(s, "=")
+	if !ok || key == "" {
+		return fmt.Errorf("%q is not key=value", s)
+	}
+	if *p.pairs == nil {
+		*p.pairs = map[string]string{}
+	}
+	(*p.pairs)[key] = value
+	return nil
+}
+
+// Type names the flag's kind in the help text.
+func (pairFlag) Type() string { return "key=value" }

@@ -24,7 +24,7 @@ func (a *app) modelCreateCommand() *cobra.Command {
 	}
 	c := a.writer(cmd)
 	cmd.Flags().StringVar(&spec.Description, "description", "", "what the model is for")
-	cmd.Flags().StringToStringVar(&spec.Tags, "tag", nil, "tag, as key=value; can be repeated")
+	cmd.Flags().Var(pairFlag{&spec.Tags}, "tag", "tag; can be repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec.Name = args[0]
 		m, err := call[api.Model](cmd.Context(), c, http.MethodPost, "/v1/models", spec)

@@ -50,11 +50,11 @@ they are, not the files: --artifact reads a local file for its digest and size.`
 	f.StringVar(&r.repository, "repository", "", "repository of the training code")
 	f.StringVar(&r.commit, "commit", "", "commit of the training code")
 	f.StringArrayVar(&r.datasets, "dataset", nil, "local copy of a data set, as role=file; can be repeated")
-	f.StringToStringVar(&r.spec.Parameters, "param", nil, "parameter, as name=value; can be repeated")
-	f.StringToStringVar(&r.metrics, "metric", nil, "metric, as name=number; can be repeated")
+	f.Var(pairFlag{&r.spec.Parameters}, "param", "parameter of the training; can be repeated")
+	f.Var(pairFlag{&r.metrics}, "metric", "metric, whose value is a number; can be repeated")
 	f.StringVar(&r.signature, "signature", "", "JSON file with the model's inputs and outputs")
 	f.StringVar(&r.spec.BaseModel, "base-model", "", "version that it was made from, such as fraud/7")
-	f.StringToStringVar(&r.spec.Tags, "tag", nil, "tag, as key=value; can be repeated")
+	f.Var(pairFlag{&r.spec.Tags}, "tag", "tag; can be repeated")
 	f.BoolVar(&r.createModel, "create-model", false, "register the model too, if there is none of that name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := r.complete(); err != nil {
