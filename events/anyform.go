@@ -3,33 +3,41 @@ package events
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 )
 
 // Object is a JSON object of the sender's own making, kept as it was sent but
-// for the spelling of its numbers: a number without a fraction is an integer,
-// 1.0 and 1 are the same. Its values are nil, bool, string, int64, float64,
-// []any and map[string]any, nested at most 32 deep.
+// for its numbers: one without a fraction is an integer, so that 1.0 and 1 are
+// the same, and one that isn't an integer of 64 bits is a float64, with the
+// digits that this has. Its values are nested at most 32 deep.
+//
+// In Go they are nil, bool, string, int64, float64, []any and map[string]any.
 type Object map[string]any
 
 const maxDepth = 32
 
 var errDepth = errors.New("nested more than 32 deep")
 
+func notJSON(f float64) error { return fmt.Errorf("%v is not a JSON number", f) }
+
 // normalNumber gives equal numbers one form, whatever their spelling was.
 func normalNumber(f float64) any {
-	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
+	if f == math.Trunc(f) && f >= math.MinInt64 && f < -math.MinInt64 {
 		return int64(f)
 	}
 	return f
 }
 
+func writeObject(w writer, o Object) error {
+	return writeMap(w, o, func(w writer, x any) error { return writeAny(w, x, 0) })
+}
+
+func readObject(r reader) (Object, error) {
+	return readMap(r, func(r reader) (any, error) { return r.any(0) })
+}
+
+// writeAny writes a value that stands depth deep in an Object.
 func writeAny(w writer, v any, depth int) error {
-	if depth > maxDepth {
-		return errDepth
-	}
 	switch x := v.(type) {
 	case nil:
 		return w.null()
@@ -42,28 +50,12 @@ func writeAny(w writer, v any, depth int) error {
 	case float64:
 		return writeAnyFloat(w, x)
 	case []any:
-		if err := w.array(len(x)); err != nil {
-			return err
-		}
-		for _, e := range x {
-			if err := writeAny(w, e, depth+1); err != nil {
-				return err
-			}
-		}
-		return w.endArray()
+		return writeAnyArray(w, x, depth)
 	case map[string]any:
-		if err := w.object(len(x)); err != nil {
-			return err
+		if depth >= maxDepth {
+			return errDepth
 		}
-		for _, k := range slices.Sorted(maps.Keys(x)) {
-			if err := w.key(k); err != nil {
-				return err
-			}
-			if err := writeAny(w, x[k], depth+1); err != nil {
-				return err
-			}
-		}
-		return w.endObject()
+		return writeMap(w, x, func(w writer, e any) error { return writeAny(w, e, depth+1) })
 	default:
 		return fmt.Errorf("%T is not a JSON value", v)
 	}
@@ -73,7 +65,7 @@ func writeAny(w writer, v any, depth int) error {
 // "NaN" would come back as a string.
 func writeAnyFloat(w writer, f float64) error {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return fmt.Errorf("%v is not a JSON number", f)
+		return notJSON(f)
 	}
 	if n, ok := normalNumber(f).(int64); ok {
 		return w.integer(n)
@@ -81,26 +73,30 @@ func writeAnyFloat(w writer, f float64) error {
 	return w.float(f)
 }
 
+func writeAnyArray(w writer, a []any, depth int) error {
+	if depth >= maxDepth {
+		return errDepth
+	}
+	if err := w.array(len(a)); err != nil {
+		return err
+	}
+	for i, e := range a {
+		if err := writeAny(w, e, depth+1); err != nil {
+			return fmt.Errorf("%d: %w", i, err)
+		}
+	}
+	return w.endArray()
+}
+
 func readAnyObject(r reader, depth int) (any, error) {
 	if depth >= maxDepth {
 		return nil, errDepth
 	}
-	if err := r.object(); err != nil {
-		return nil, err
+	m, err := readMap(r, func(r reader) (any, error) { return r.any(depth + 1) })
+	if m == nil {
+		m = map[string]any{}
 	}
-	m := map[string]any{}
-	for {
-		name, more, err := r.key()
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			return m, nil
-		}
-		if m[name], err = r.any(depth + 1); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
+	return m, err
 }
 
 func readAnyArray(r reader, depth int) (any, error) {
@@ -113,11 +109,8 @@ func readAnyArray(r reader, depth int) (any, error) {
 	a := []any{}
 	for {
 		more, err := r.more()
-		if err != nil {
-			return nil, err
-		}
-		if !more {
-			return a, nil
+		if err != nil || !more {
+			return a, err
 		}
 		x, err := r.any(depth + 1)
 		if err != nil {

@@ -16,16 +16,20 @@ import (
 const jsonType = "application/json"
 
 // CloudEvent gives an event as it goes over the edges: with its sequence, and
-// with its data as JSON. It fails on text that isn't UTF-8.
+// with its data as JSON. It fails on what could not be read again, such as text
+// that isn't UTF-8.
 func CloudEvent(e Event) (cloudevents.Event, error) {
 	data, err := AppendJSON(nil, e.Data)
 	if err != nil {
 		return cloudevents.Event{}, fmt.Errorf("show %s: %w", e.Type(), err)
 	}
+	attrs, err := e.attributes(jsonType)
+	if err != nil {
+		return cloudevents.Event{}, fmt.Errorf("show %s: %w", e.Type(), err)
+	}
 	ce := cloudevents.New(specVersion)
-	ce.SetTime(e.Time)
-	for _, a := range e.attributes(jsonType) {
-		if err := setAttribute(&ce, a.name, a.value); err != nil {
+	for _, a := range attrs {
+		if err := setAttribute(&ce, a.name(), a.value); err != nil {
 			return cloudevents.Event{}, err
 		}
 	}
@@ -54,14 +58,13 @@ func FromCloudEvent(ce cloudevents.Event) (Event, error) {
 		}
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(ce.DataEncoded))
-	e, err := v.readData(&jsonReader{dec})
-	if err != nil {
+	if err := v.readData(&jsonReader{dec}); err != nil {
 		return Event{}, err
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return Event{}, errors.New("data: something follows the JSON value")
 	}
-	return e, nil
+	return v.Event, nil
 }
 
 func (v *envelope) setAtEdge(name, value string) error {
@@ -69,8 +72,8 @@ func (v *envelope) setAtEdge(name, value string) error {
 		return v.set(name, value, jsonType)
 	}
 	n, err := strconv.ParseUint(value, 10, 64)
-	if err != nil || FormatSequence(n) != value {
-		return fmt.Errorf("attribute %s: %q is not 20 digits", attrSequence, value)
+	if err != nil || n == 0 || FormatSequence(n) != value {
+		return fmt.Errorf("attribute %s: %q is not 20 digits, from 1", attrSequence, value)
 	}
 	v.Sequence = n
 	return nil
@@ -206,17 +209,24 @@ func readAttribute(r *jsonReader, ce *cloudevents.Event, name string) error {
 	return nil
 }
 
+// setAttribute refuses what the SDK would not keep as it was sent: it drops
+// spaces and what is empty, and spells URIs anew.
 func setAttribute(ce *cloudevents.Event, name, value string) error {
+	kept := value
 	switch name {
 	case attrSpecVersion: // set when it was made
 	case attrID:
 		ce.SetID(value)
+		kept = ce.ID()
 	case attrSource:
 		ce.SetSource(value)
+		kept = ce.Source()
 	case attrType:
 		ce.SetType(value)
+		kept = ce.Type()
 	case attrSubject:
 		ce.SetSubject(value)
+		kept = ce.Subject()
 	case attrTime:
 		t, err := parseTime(value)
 		if err != nil {
@@ -225,10 +235,16 @@ func setAttribute(ce *cloudevents.Event, name, value string) error {
 		ce.SetTime(t)
 	case attrContentType:
 		ce.SetDataContentType(value)
+		kept = ce.DataContentType()
 	case attrSchema:
 		ce.SetDataSchema(value)
+		kept = ce.DataSchema()
 	default:
 		ce.SetExtension(name, value)
+		return nil
+	}
+	if kept != value || value == "" {
+		return fmt.Errorf("%q is not in the form in which it is kept, %q", value, kept)
 	}
 	return nil
 }

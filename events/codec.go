@@ -70,14 +70,7 @@ type plan struct {
 	read  func(r reader, v reflect.Value) error
 }
 
-var (
-	plans    sync.Map // reflect.Type -> *plan
-	ulidType = reflect.TypeFor[ulid.ULID]()
-	textType = reflect.TypeFor[Text]()
-	hashType = reflect.TypeFor[Hash]()
-	byteType = reflect.TypeFor[[]byte]()
-	anyType  = reflect.TypeFor[any]()
-)
+var plans sync.Map // reflect.Type -> *plan
 
 func planOf(t reflect.Type) *plan {
 	if p, ok := plans.Load(t); ok {
@@ -95,6 +88,8 @@ func newPlan(t reflect.Type) *plan {
 		return planFor(writeHash, readHash)
 	case reflect.TypeFor[Text]():
 		return planFor(writeText, readText)
+	case reflect.TypeFor[[]byte]():
+		return planFor(writer.binary, reader.binary)
 	case reflect.TypeFor[map[string]string]():
 		return mapPlan(writer.str, reader.str)
 	case reflect.TypeFor[map[string]float64]():
@@ -173,7 +168,8 @@ func parseULID(s string) (ulid.ULID, error) {
 	if err != nil {
 		return ulid.ULID{}, fmt.Errorf("%q is not a ULID: %w", s, err)
 	}
-	if id.String() != s {
+	var again [ulid.EncodedSize]byte
+	if err := id.MarshalTextTo(again[:]); err != nil || string(again[:]) != s {
 		return ulid.ULID{}, fmt.Errorf("%q is not a ULID in upper case", s)
 	}
 	return id, nil
@@ -399,6 +395,7 @@ func readFields(r reader, sorted []field, v reflect.Value) error {
 		return err
 	}
 	var seen uint64
+	next := 0 // where the name is in sorted, if no optional field was left out
 	for {
 		name, more, err := r.key()
 		if err != nil {
@@ -407,15 +404,21 @@ func readFields(r reader, sorted []field, v reflect.Value) error {
 		if !more {
 			break
 		}
-		i, known := slices.BinarySearchFunc(sorted, name, func(f field, n string) int { return strings.Compare(f.name, n) })
-		if !known {
-			return fmt.Errorf("unknown field %q", name)
+		i := next
+		if i == len(sorted) || sorted[i].name != name {
+			var known bool
+			i, known = slices.BinarySearchFunc(sorted, name, func(f field, n string) int { return strings.Compare(f.name, n) })
+			if !known {
+				return fmt.Errorf("unknown field %q", name)
+			}
 		}
+		next = i + 1
 		seen |= 1 << i
-		if err := sorted[i].read(r, v.Field(sorted[i].index)); err != nil {
+		f := &sorted[i]
+		if err := f.read(r, v.Field(f.index)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if r.canonical() && sorted[i].absent(v) {
+		if r.canonical() && f.absent(v) {
 			return fmt.Errorf("%s: is empty, and should have been left out", name)
 		}
 	}

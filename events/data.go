@@ -52,23 +52,33 @@ type Resource struct {
 const typePrefix = "dev.modelog."
 
 // TypeOf gives the CloudEvents type of an event with this data.
-func TypeOf(d Data) string { return typePrefix + d.kind() }
+func TypeOf(d Data) string { return kinds[d.kind()].typ }
 
-// kindReader reads the data of one event type.
+// kindReader reads the data of one event type, and knows its names.
 type kindReader struct {
 	zero Data
 	read func(r reader) (Data, error)
+
+	typ     string // dev.modelog.version.promoted.v1
+	schema  string // https://modelog.dev/schemas/version/promoted/v1.json
+	subject string // version.promoted, what its NATS subject ends in
 }
 
 // reads makes the row of an event type in its file's list of readers.
 func reads[T Data]() kindReader {
 	var zero T
-	p := planOf(reflect.TypeFor[T]())
-	return kindReader{zero: zero, read: func(r reader) (Data, error) {
-		var d T
-		err := p.read(r, reflect.ValueOf(&d).Elem())
-		return d, err
-	}}
+	kind, p := zero.kind(), planOf(reflect.TypeFor[T]())
+	return kindReader{
+		zero: zero,
+		read: func(r reader) (Data, error) {
+			var d T
+			err := p.read(r, reflect.ValueOf(&d).Elem())
+			return d, err
+		},
+		typ:     typePrefix + kind,
+		schema:  schemaBase + SchemaPath(kind),
+		subject: kind[:strings.LastIndexByte(kind, '.')],
+	}
 }
 
 // kinds has every event type that this release reads, by wire name.
@@ -107,10 +117,8 @@ const schemaBase = "https://modelog.dev/schemas/"
 // logSubject gives the NATS subject of an event:
 // modelog.events.<root>.<ULID>.<aggregate>.<action>. No text of a user gets in.
 func logSubject(d Data) string {
-	root, kind := d.Resource().Root, d.kind()
-	aggregate, rest, _ := strings.Cut(kind, ".")
-	action, _, _ := strings.Cut(rest, ".")
-	return SubjectPrefix + string(root.Kind) + "." + root.ID.String() + "." + aggregate + "." + action
+	root := d.Resource().Root
+	return SubjectPrefix + string(root.Kind) + "." + root.ID.String() + "." + kinds[d.kind()].subject
 }
 
 // SubjectPrefix begins the NATS subject of every event.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // UnreadableError says that an event on the log can't be read by this release:
@@ -33,34 +34,25 @@ const (
 
 // Encode writes an event as it stands on the log: attributes as headers by the
 // binary mode of the CloudEvents NATS binding (1.0.3-wip), data as canonical
-// msgpack. Equal events give equal bytes. It fails on text that isn't UTF-8.
+// msgpack. Equal events give equal bytes. It fails on what Decode would not read
+// again, such as text that isn't UTF-8.
 func Encode(e Event) (Encoded, error) {
 	data, err := AppendCanonical(nil, e.Data)
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
-	attrs := e.attributes(packType)
+	attrs, err := e.attributes(packType)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode %s: %w", e.Type(), err)
+	}
 	header := make(map[string][]string, len(attrs)+2) // room for the log's own two
 	values := make([]string, len(attrs))
 	for i, a := range attrs {
 		values[i] = escapeHeader(a.value)
-		header[headerNames[a.name]] = values[i : i+1 : i+1]
+		header[a.header] = values[i : i+1 : i+1]
 	}
 	return Encoded{Subject: logSubject(e.Data), Header: header, Data: data}, nil
 }
-
-// headerNames saves making each name again for every event.
-var headerNames = func() map[string]string {
-	names := map[string]string{}
-	for _, a := range []string{
-		attrSpecVersion, attrID, attrSource, attrType, attrSubject, attrTime, attrContentType, attrSchema,
-		attrPartitionKey, attrPrincipal, attrCorrelationID, attrCausationID, attrTraceParent, attrOriginSource,
-		attrOriginID, attrOccurred, attrKey, attrRequest,
-	} {
-		names[a] = headerPrefix + a
-	}
-	return names
-}()
 
 // Decode reads an event from the log, strictly. A failure is an
 // *UnreadableError.
@@ -97,34 +89,20 @@ func decode(s Stored) (Event, error) {
 			return Event{}, err
 		}
 	}
-	r := packReaders.Get().(*packReader)
-	defer packReaders.Put(r)
-	r.reset(s.Data)
-	e, err := v.readData(r)
-	if err != nil {
+	if err := readPack(s.Data, func(r *packReader) error { return v.readData(r) }); err != nil {
 		return Event{}, err
 	}
-	if n := r.src.Len(); n > 0 {
-		return Event{}, fmt.Errorf("%d bytes follow the data", n)
-	}
-	if want := logSubject(e.Data); s.Subject != want {
+	if want := logSubject(v.Data); s.Subject != want {
 		return Event{}, fmt.Errorf("it stands under the subject %q instead of %q", s.Subject, want)
 	}
-	return e, nil
+	return v.Event, nil
 }
 
 // escapeHeader percent-encodes what the CloudEvents HTTP and NATS bindings want
 // encoded in a header: space, the double quote, the percent sign, and all
 // outside of printable ASCII.
 func escapeHeader(s string) string {
-	plain := true
-	for i := range len(s) {
-		if mustEscape(s[i]) {
-			plain = false
-			break
-		}
-	}
-	if plain {
+	if isEscaped(s) {
 		return s
 	}
 	const digits = "0123456789ABCDEF"
@@ -143,17 +121,37 @@ func escapeHeader(s string) string {
 
 func mustEscape(c byte) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }
 
+// isEscaped says whether there is nothing in it that must be escaped.
+func isEscaped(s string) bool {
+	for i := range len(s) {
+		if mustEscape(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isVisible says whether there is only printable ASCII in it, and no space.
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // unescapeHeader decodes once, and takes only what escapeHeader writes.
 func unescapeHeader(s string) (string, error) {
-	if !strings.Contains(s, "%") {
+	if isEscaped(s) {
 		return s, nil
 	}
 	t, err := url.PathUnescape(s)
 	if err != nil {
 		return "", err
 	}
-	if escapeHeader(t) != s {
-		return "", fmt.Errorf("%q is not encoded as it should be", s)
+	if escapeHeader(t) != s || !utf8.ValidString(t) {
+		return "", fmt.Errorf("%q is not the percent-encoding of a text", s)
 	}
 	return t, nil
 }

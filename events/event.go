@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -89,45 +91,94 @@ func FormatTime(t time.Time) string { return t.UTC().Truncate(time.Millisecond).
 // parseTime takes only what FormatTime writes, so that reading and writing an
 // event gives the same bytes.
 func parseTime(s string) (time.Time, error) {
-	t, err := time.Parse(timeLayout, s)
-	if err != nil {
+	t, err := time.Parse(time.RFC3339, s)
+	var again [len(timeLayout)]byte
+	if err != nil || string(t.AppendFormat(again[:0], timeLayout)) != s {
 		return time.Time{}, fmt.Errorf("%q is not a time such as %s", s, timeLayout)
 	}
-	return t, nil
+	return t, checkTime(t)
 }
 
-type attribute struct{ name, value string }
-
-// attributes lists the attributes that are not empty, without the sequence.
-func (e Event) attributes(contentType string) []attribute {
-	kind := e.Data.kind()
-	all := [...]attribute{
-		{attrSpecVersion, specVersion},
-		{attrID, e.ID.String()},
-		{attrSource, e.Source()},
-		{attrType, typePrefix + kind},
-		{attrSubject, e.Subject},
-		{attrTime, FormatTime(e.Time)},
-		{attrContentType, contentType},
-		{attrSchema, schemaBase + SchemaPath(kind)},
-		{attrPartitionKey, e.Data.Resource().Root.ID.String()},
-		{attrPrincipal, e.Principal},
-		{attrCorrelationID, e.CorrelationID},
-		{attrCausationID, e.CausationID},
-		{attrTraceParent, e.TraceParent},
-		{attrOriginSource, e.OriginSource},
-		{attrOriginID, e.OriginID},
-		{attrOccurred, optionalTime(e.Occurred)},
-		{attrKey, optionalHash(e.Key)},
-		{attrRequest, optionalHash(e.Request)},
+// checkTime refuses times that have no spelling, and the zero time, which
+// stands for none.
+func checkTime(t time.Time) error {
+	const first, last = -62_135_596_800_000, 253_402_300_799_999 // the years 1 to 9999
+	if ms := t.UnixMilli(); ms <= first || ms > last {
+		return fmt.Errorf("%v is not a time in the years 1 to 9999", t)
 	}
-	present := make([]attribute, 0, len(all))
+	return nil
+}
+
+// checkSubject holds the subject to its percent-encoding: whatever a name is, a
+// subject has no spaces to lose, and can be a header.
+func checkSubject(s string) error {
+	if s == "" {
+		return errors.New("is empty")
+	}
+	if !isVisible(s) {
+		return fmt.Errorf("%q has names that are not percent-encoded", s)
+	}
+	return nil
+}
+
+// attribute has its name as a header, "ce-id", so that no event makes it anew.
+type attribute struct{ header, value string }
+
+func (a attribute) name() string { return a.header[len(headerPrefix):] }
+
+// attributes lists the attributes that are not empty, without the sequence. It
+// fails on those that could not be read again.
+func (e Event) attributes(contentType string) ([]attribute, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	kind := kinds[e.Data.kind()]
+	all := []attribute{
+		{headerPrefix + attrSpecVersion, specVersion},
+		{headerPrefix + attrID, e.ID.String()},
+		{headerPrefix + attrSource, e.Source()},
+		{headerPrefix + attrType, kind.typ},
+		{headerPrefix + attrSubject, e.Subject},
+		{headerPrefix + attrTime, FormatTime(e.Time)},
+		{headerPrefix + attrContentType, contentType},
+		{headerPrefix + attrSchema, kind.schema},
+		{headerPrefix + attrPartitionKey, e.Data.Resource().Root.ID.String()},
+		{headerPrefix + attrPrincipal, e.Principal},
+		{headerPrefix + attrCorrelationID, e.CorrelationID},
+		{headerPrefix + attrCausationID, e.CausationID},
+		{headerPrefix + attrTraceParent, e.TraceParent},
+		{headerPrefix + attrOriginSource, e.OriginSource},
+		{headerPrefix + attrOriginID, e.OriginID},
+		{headerPrefix + attrOccurred, optionalTime(e.Occurred)},
+		{headerPrefix + attrKey, optionalHash(e.Key)},
+		{headerPrefix + attrRequest, optionalHash(e.Request)},
+	}
+	present := all[:0]
 	for _, a := range all {
+		if !utf8.ValidString(a.value) {
+			return nil, fmt.Errorf("attribute %s: %w", a.name(), errNotUTF8)
+		}
 		if a.value != "" {
 			present = append(present, a)
 		}
 	}
-	return present
+	return present, nil
+}
+
+func (e Event) check() error {
+	if err := checkSubject(e.Subject); err != nil {
+		return fmt.Errorf("attribute %s: %w", attrSubject, err)
+	}
+	if err := checkTime(e.Time); err != nil {
+		return fmt.Errorf("attribute %s: %w", attrTime, err)
+	}
+	if e.Occurred.IsZero() {
+		return nil
+	}
+	if err := checkTime(e.Occurred); err != nil {
+		return fmt.Errorf("attribute %s: %w", attrOccurred, err)
+	}
+	return nil
 }
 
 func optionalTime(t time.Time) string {
@@ -147,21 +198,23 @@ func optionalHash(h Hash) string {
 // envelope gathers the attributes of an event that is being read.
 type envelope struct {
 	Event
-	kind         string // from the type
+	kind         kindReader // from the type
+	schema       string
 	partitionKey string
-	seen         map[string]bool
+	seen         uint // a bit for each of the required attributes
 }
 
-// set takes one attribute. Attributes that this release doesn't know are
-// refused: they might change what the event means.
+// required lists the attributes that every event has.
+var required = [...]string{
+	attrSpecVersion, attrID, attrSource, attrType, attrSubject, attrTime, attrContentType, attrSchema, attrPartitionKey,
+}
+
+// set takes one attribute; each comes once. Attributes that this release doesn't
+// know are refused: they might change what the event means.
 func (v *envelope) set(name, value, contentType string) error {
-	if v.seen == nil {
-		v.seen = make(map[string]bool, 16)
+	if i := slices.Index(required[:], name); i >= 0 {
+		v.seen |= 1 << i
 	}
-	if v.seen[name] {
-		return fmt.Errorf("attribute %s is there twice", name)
-	}
-	v.seen[name] = true
 	if value == "" {
 		return fmt.Errorf("attribute %s is empty", name)
 	}
@@ -186,17 +239,14 @@ func (v *envelope) assign(name, value, contentType string) (err error) {
 		}
 		v.Registry, err = parseULID(id)
 	case attrType:
-		kind, ok := strings.CutPrefix(value, typePrefix)
-		if !ok || kinds[kind].read == nil {
+		v.kind = kinds[strings.TrimPrefix(value, typePrefix)]
+		if v.kind.typ != value {
 			return fmt.Errorf("%q is not a type that this release reads", value)
 		}
-		v.kind = kind
 	case attrSchema:
-		if !strings.HasPrefix(value, schemaBase) {
-			return fmt.Errorf("%q does not begin with %s", value, schemaBase)
-		}
+		v.schema = value // compared when the type is known
 	case attrSubject:
-		v.Subject = value
+		v.Subject, err = value, checkSubject(value)
 	case attrTime:
 		v.Time, err = parseTime(value)
 	case attrPartitionKey:
@@ -216,9 +266,9 @@ func (v *envelope) assign(name, value, contentType string) (err error) {
 	case attrOccurred:
 		v.Occurred, err = parseTime(value)
 	case attrKey:
-		v.Key, err = parseHash(value)
+		v.Key, err = parseOptionalHash(value)
 	case attrRequest:
-		v.Request, err = parseHash(value)
+		v.Request, err = parseOptionalHash(value)
 	default:
 		return errors.New("unknown to this release")
 	}
@@ -232,32 +282,44 @@ func mustBe(got, want string) error {
 	return nil
 }
 
+// parseHash takes lower-case digits only, as they are written.
 func parseHash(s string) (h Hash, err error) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(h) || hex.EncodeToString(b) != s {
-		return h, fmt.Errorf("%q is not %d hex digits", s, 2*len(h))
+	var again [2 * len(h)]byte
+	if len(s) == len(again) {
+		_, err = hex.Decode(h[:], []byte(s))
+		hex.Encode(again[:], h[:])
 	}
-	copy(h[:], b)
+	if err != nil || string(again[:]) != s {
+		return Hash{}, fmt.Errorf("%q is not %d hex digits", s, len(again))
+	}
 	return h, nil
+}
+
+// parseOptionalHash refuses the zero hash, which stands for none.
+func parseOptionalHash(s string) (Hash, error) {
+	h, err := parseHash(s)
+	if err == nil && h == (Hash{}) {
+		err = errors.New("zeros stand for no hash")
+	}
+	return h, err
 }
 
 // readData finishes the event with its data, and checks what the attributes
 // say of it.
-func (v *envelope) readData(r reader) (Event, error) {
-	for _, name := range []string{
-		attrSpecVersion, attrID, attrSource, attrType, attrSubject, attrTime, attrContentType, attrSchema, attrPartitionKey,
-	} {
-		if !v.seen[name] {
-			return Event{}, fmt.Errorf("attribute %s is missing", name)
+func (v *envelope) readData(r reader) (err error) {
+	for i, name := range required {
+		if v.seen&(1<<i) == 0 {
+			return fmt.Errorf("attribute %s is missing", name)
 		}
 	}
-	data, err := kinds[v.kind].read(r)
-	if err != nil {
-		return Event{}, fmt.Errorf("data: %w", err)
+	if err := mustBe(v.schema, v.kind.schema); err != nil {
+		return fmt.Errorf("attribute %s: %w", attrSchema, err)
 	}
-	if err := mustBe(v.partitionKey, data.Resource().Root.ID.String()); err != nil {
-		return Event{}, fmt.Errorf("attribute %s: %w", attrPartitionKey, err)
+	if v.Data, err = v.kind.read(r); err != nil {
+		return fmt.Errorf("data: %w", err)
 	}
-	v.Data = data
-	return v.Event, nil
+	if err := mustBe(v.partitionKey, v.Data.Resource().Root.ID.String()); err != nil {
+		return fmt.Errorf("attribute %s: %w", attrPartitionKey, err)
+	}
+	return nil
 }

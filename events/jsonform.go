@@ -137,7 +137,11 @@ func (r *jsonReader) binary() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return base64.StdEncoding.Strict().DecodeString(s)
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || base64.StdEncoding.EncodeToString(b) != s { // it reads over line breaks and stray bits
+		return nil, errors.New("want bytes in base64")
+	}
+	return b, nil
 }
 
 // number gives a number's spelling: integers are read from it, since 2^53+1
@@ -211,6 +215,7 @@ func (r *jsonReader) float() (float64, error) {
 }
 
 func (r *jsonReader) startsObject() bool { return r.dec.PeekKind() == jsontext.KindBeginObject }
+func (r *jsonReader) canonical() bool    { return false }
 
 func (r *jsonReader) any(depth int) (any, error) {
 	switch kind := r.dec.PeekKind(); kind {

@@ -5,15 +5,15 @@ import "github.com/go-json-experiment/json/jsontext"
 // UnmarshalJSONFrom reads an object as the codec does, so that what comes in
 // over HTTP and what comes off the log are alike.
 func (o *Object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	x, err := readAnyObject(&jsonReader{dec}, 0)
-	if err != nil {
-		return err
+	x, err := readObject(&jsonReader{dec})
+	if x == nil {
+		x = Object{}
 	}
-	*o = x.(map[string]any)
-	return nil
+	*o = x
+	return err
 }
 
 // MarshalJSONTo writes an object as the codec does.
 func (o Object) MarshalJSONTo(enc *jsontext.Encoder) error {
-	return writeAny(&jsonWriter{enc}, map[string]any(o), 0)
+	return writeObject(&jsonWriter{enc}, o)
 }

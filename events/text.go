@@ -1,13 +1,15 @@
 package events
 
 import (
+	"errors"
 	"reflect"
 )
 
 // Text is free text that a person wrote, such as a description or a reason. It
 // is either plain or sealed; a sealed one is kept and shown as "[sealed]", so
-// that texts can be sealed later without a new shape of any event. The zero
-// Text is empty.
+// that texts can be sealed later without a new shape of any event.
+//
+// The zero Text is empty.
 type Text struct {
 	Plain  string
 	Sealed *Sealed // nil for a plain text
@@ -38,28 +40,25 @@ type sealedForm struct {
 	Sealed Sealed `json:"sealed"`
 }
 
-func textPlan() *plan {
-	sealed := planOf(reflect.TypeFor[sealedForm]())
-	return &plan{
-		write: func(w writer, v reflect.Value) error {
-			t := v.Interface().(Text)
-			if t.Sealed == nil {
-				return w.str(t.Plain)
-			}
-			return sealed.write(w, reflect.ValueOf(sealedForm{*t.Sealed}))
-		},
-		read: func(r reader, v reflect.Value) error {
-			var t Text
-			var err error
-			if r.startsObject() {
-				var f sealedForm
-				err = sealed.read(r, reflect.ValueOf(&f).Elem())
-				t.Sealed = &f.Sealed
-			} else {
-				t.Plain, err = r.str()
-			}
-			v.Set(reflect.ValueOf(t))
-			return err
-		},
+func writeText(w writer, t Text) error {
+	switch {
+	case t.Sealed == nil:
+		return w.str(t.Plain)
+	case t.Plain != "":
+		return errors.New("a text is either plain or sealed")
+	default:
+		form := reflect.ValueOf(sealedForm{*t.Sealed})
+		return planOf(form.Type()).write(w, form)
 	}
+}
+
+func readText(r reader) (t Text, err error) {
+	if !r.startsObject() {
+		t.Plain, err = r.str()
+		return t, err
+	}
+	var f sealedForm
+	form := reflect.ValueOf(&f).Elem()
+	err = planOf(form.Type()).read(r, form)
+	return Text{Sealed: &f.Sealed}, err
 }

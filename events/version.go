@@ -114,13 +114,13 @@ func Ranges(numbers []int) []Range {
 	return packed
 }
 
-// VersionPromoted is a Transition to a later stage.
+// VersionPromoted records a transition to a later stage.
 type VersionPromoted Transition
 
-// VersionDemoted is a Transition to an earlier stage.
+// VersionDemoted records a transition to an earlier stage.
 type VersionDemoted Transition
 
-// VersionArchived is a Transition to the archive stage.
+// VersionArchived records a transition to the archive stage.
 type VersionArchived Transition
 
 func (VersionPromoted) kind() string { return "version.promoted.v1" }

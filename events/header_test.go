@@ -1,0 +1,87 @@
+package events
+
+import (
+	"net/url"
+	"regexp"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestHeadersAreEscapedOnce(t *testing.T) {
+	for plain, escaped := range map[string]string{
+		"":                        "",
+		"models/fraud/versions/8": "models/fraud/versions/8",
+		"Größe 100%":              "Gr%C3%B6%C3%9Fe%20100%25",
+		`say "hi"`:                "say%20%22hi%22",
+		"a\r\nce-id: x":           "a%0D%0Ace-id:%20x",
+		"\x7f\x00":                "%7F%00",
+		"100%25":                  "100%2525",
+	} {
+		if got := escapeHeader(plain); got != escaped {
+			t.Errorf("escape %q: got %q, want %q", plain, got, escaped)
+		}
+		if got, err := unescapeHeader(escaped); err != nil || got != plain {
+			t.Errorf("unescape %q: got %q, %v, want %q", escaped, got, err, plain)
+		}
+	}
+}
+
+func TestHeadersWithAnotherEncodingAreRefused(t *testing.T) {
+	for _, value := range []string{
+		"%", "%2", "%zz", "a%", // not an encoding
+		"%41", "%2F", // what needs none
+		"%c3%b6", // in lower case
+		"ö", "a b", `"`, "\r\n",
+		"%C3", "%FF", "%C0%80", "%ED%A0%80", // not UTF-8
+	} {
+		if got, err := unescapeHeader(value); err == nil {
+			t.Errorf("%q was taken as %q", value, got)
+		}
+	}
+}
+
+var visible = regexp.MustCompile(`^[!-~]*$`)
+
+func TestAnyTextGoesThroughAHeader(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.String().Draw(t, "text")
+		escaped := escapeHeader(text)
+		if !visible.MatchString(escaped) {
+			t.Fatalf("%q is not visible ASCII", escaped)
+		}
+		if got, err := unescapeHeader(escaped); err != nil || got != text {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	})
+}
+
+func TestWhatAHeaderIsReadFromIsHowItIsWritten(t *testing.T) {
+	value := rapid.OneOf(
+		rapid.String(), rapid.StringMatching(`(%[0-9A-Fa-f]{2}|[ -~]){0,8}`), rapid.Map(rapid.String(), escapeHeader),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		value := value.Draw(t, "value")
+		if text, err := unescapeHeader(value); err == nil && escapeHeader(text) != value {
+			t.Fatalf("%q was read as %q, which is written as %q", value, text, escapeHeader(text))
+		}
+	})
+}
+
+// TestANameIsEncodedInTheSubjectAndAgainInTheHeader: a subject has its names
+// percent-encoded, and a header encodes the percent signs of that.
+func TestANameIsEncodedInTheSubjectAndAgainInTheHeader(t *testing.T) {
+	e := examples()["model.registered.v1"]
+	e.Subject = "models/" + url.PathEscape("Größe 100%")
+	s := stored(t, e)
+	if got, want := s.Header["ce-subject"][0], "models/Gr%25C3%25B6%25C3%259Fe%2520100%2525"; got != want {
+		t.Errorf("on the log: got %s, want %s", got, want)
+	}
+	ce, err := CloudEvent(decoded(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ce.Subject(), "models/Gr%C3%B6%C3%9Fe%20100%25"; got != want {
+		t.Errorf("at the edges: got %s, want %s", got, want)
+	}
+}

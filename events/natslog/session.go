@@ -1,0 +1,160 @@
+package natslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modelog/modelog/events"
+)
+
+// startTimeout bounds the calls of a start but for the server's recovery of its
+// store, which takes as long as the log is long (about 1 s for 1 M events).
+const startTimeout = 30 * time.Second
+
+// errServerGone says that the server of a session was shut down, by itself or
+// by a reopen.
+var errServerGone = errors.New("the embedded server is gone")
+
+// errIdle says the same to a reader that had nothing to ask of it.
+var errIdle = errors.New("the embedded server is gone, while nothing was to be read")
+
+// session is one run of the embedded server, with the one connection to it.
+// Nothing of it outlives the next reopen.
+type session struct {
+	ns     *server.Server
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	acks   chan *nats.Msg // answers to publishes, in their order
+	inbox  string         // where acks come from
+
+	// durable ends what this session shows.
+	durable *watermark
+	// suspect is set when an append failed in a way that may leave messages
+	// under way. Only a reopen makes sure that none turns up later.
+	suspect atomic.Bool
+	// gone is closed when the connection is.
+	gone chan struct{}
+	// stall is how long a reader waits for an event that is known to be there.
+	stall time.Duration
+}
+
+// startSession starts a server on dir, finds or makes the event stream, and
+// calls sync before it looks at what the log holds: a process that was killed
+// may have left events in the page cache only, and what is visible must be
+// durable. An error of sync wraps ErrBroken.
+func startSession(ctx context.Context, dir string, log *slog.Logger, sync func() error) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	ns, err := startServer(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{ns: ns, gone: make(chan struct{}), acks: make(chan *nats.Msg, events.MaxGroupEvents), stall: readStall}
+	if err := s.open(ctx, log, sync); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func startServer(dir string, log *slog.Logger) (*server.Server, error) {
+	ns, err := server.NewServer(&server.Options{
+		ServerName:             "modelog",
+		DontListen:             true,
+		NoSigs:                 true,
+		JetStream:              true,
+		DisableJetStreamBanner: true,
+		StoreDir:               dir, // the server adds "jetstream"
+		SyncAlways:             serverSyncs,
+		MaxPayload:             1 << 20,
+		JetStreamMaxStore:      1 << 62, // Config.Reserve guards the disk
+		JetStreamMaxMemory:     256 << 20,
+		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("embedded server: %w", err)
+	}
+	bridge := &serverLogger{log: log}
+	ns.SetLoggerV2(bridge, false, false, false)
+	ns.Start() // returns when JetStream has read its store, or has failed to
+	if why := bridge.fatal.Load(); why != nil {
+		stopServer(ns)
+		return nil, fmt.Errorf("embedded server: %s", *why)
+	}
+	if !ns.ReadyForConnections(startTimeout) {
+		stopServer(ns)
+		return nil, fmt.Errorf("embedded server: not ready after %v", startTimeout)
+	}
+	return ns, nil
+}
+
+func (s *session) open(ctx context.Context, log *slog.Logger, sync func() error) error {
+	if err := s.connect(log); err != nil {
+		return fmt.Errorf("connecting to the embedded server: %w", err)
+	}
+	var err error
+	if s.stream, err = ensureStream(ctx, s.js, embeddedStream()); err != nil {
+		return err
+	}
+	if err := sync(); err != nil {
+		return fmt.Errorf("%w: %w", events.ErrBroken, err)
+	}
+	info, err := s.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for the end of the log: %w", err)
+	}
+	s.durable = newWatermark(info.State.LastSeq)
+	return nil
+}
+
+func (s *session) connect(log *slog.Logger) error {
+	var err error
+	s.nc, err = nats.Connect("",
+		nats.InProcessServer(s.ns),
+		nats.Name("modelog"),
+		nats.NoReconnect(),           // a server that is gone is started anew, by reopen
+		nats.SkipSubjectValidation(), // checkGroup has done it
+		nats.ClosedHandler(func(*nats.Conn) { close(s.gone) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.LogAttrs(context.Background(), slog.LevelWarn, "connection to the embedded server", slog.Any("error", err))
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	if s.js, err = jetstream.New(s.nc); err != nil {
+		return err
+	}
+	s.inbox = s.nc.NewInbox()
+	_, err = s.nc.ChanSubscribe(s.inbox, s.acks)
+	return err
+}
+
+// usable says whether the session can serve calls.
+func (s *session) usable() bool {
+	return !s.suspect.Load() && s.ns.Running() && s.ns.JetStreamEnabled() && !s.nc.IsClosed()
+}
+
+// ended says whether the session was taken away from the calls on it.
+func (s *session) ended() bool { return s.nc.IsClosed() || !s.ns.Running() }
+
+func (s *session) stop() {
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	stopServer(s.ns)
+}
+
+func stopServer(ns *server.Server) {
+	ns.Shutdown()
+	ns.WaitForShutdown()
+}

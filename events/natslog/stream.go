@@ -1,0 +1,112 @@
+package natslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// StreamName is the name of the stream that holds the events. Nothing else is
+// ever published on it.
+const StreamName = "MODELOG_EVENTS"
+
+// SubjectPrefix begins the subject of every event.
+const SubjectPrefix = "modelog.events."
+
+// maxConsumers is how many readers the stream takes at once. The server's own
+// default is 1000; readers here live as long as one Read or Follow.
+const maxConsumers = 4096
+
+// embeddedStream is the configuration of the event stream on a server of our
+// own.
+func embeddedStream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              StreamName,
+		Description:       "The event log of a modelog registry. Only modelog may publish here.",
+		Subjects:          []string{SubjectPrefix + ">"},
+		Retention:         jetstream.LimitsPolicy,
+		MaxConsumers:      maxConsumers,
+		MaxMsgs:           -1,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: -1,
+		MaxMsgSize:        -1,
+		Discard:           jetstream.DiscardNew,
+		Storage:           jetstream.FileStorage,
+		Replicas:          1,
+		Compression:       jetstream.S2Compression,
+		// The least that the server takes: events carry no Nats-Msg-Id, and a
+		// start reads all messages of the window.
+		Duplicates:  100 * time.Millisecond,
+		DenyDelete:  true,
+		DenyPurge:   true,
+		AllowDirect: true,
+	}
+}
+
+// streamRules are the parts of the configuration that could lose, change,
+// renumber or hide an event. Compression, the number of consumers and the like
+// may be what an operator likes.
+var streamRules = []struct {
+	field string
+	of    func(*jetstream.StreamConfig) any
+}{
+	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{"num_replicas", func(c *jetstream.StreamConfig) any { return c.Replicas }},
+	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{"max_msgs", func(c *jetstream.StreamConfig) any { return c.MaxMsgs }},
+	{"max_bytes", func(c *jetstream.StreamConfig) any { return c.MaxBytes }},
+	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	{"max_msg_size", func(c *jetstream.StreamConfig) any { return c.MaxMsgSize }},
+	{"first_seq", func(c *jetstream.StreamConfig) any { return max(c.FirstSeq, 1) }},
+	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	{"deny_purge", func(c *jetstream.StreamConfig) any { return c.DenyPurge }},
+	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return c.AllowRollup }},
+	{"allow_direct", func(c *jetstream.StreamConfig) any { return c.AllowDirect }},
+	{"allow_msg_ttl", func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }},
+	{"allow_msg_counter", func(c *jetstream.StreamConfig) any { return c.AllowMsgCounter }},
+	{"allow_msg_schedules", func(c *jetstream.StreamConfig) any { return c.AllowMsgSchedules }},
+	{"subject_delete_marker_ttl", func(c *jetstream.StreamConfig) any { return c.SubjectDeleteMarkerTTL }},
+	{"persist_mode", func(c *jetstream.StreamConfig) any { return c.PersistMode }},
+	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+	{"subject_transform", func(c *jetstream.StreamConfig) any { return c.SubjectTransform != nil }},
+	{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
+}
+
+// ensureStream returns the event stream, made if the server has none. One that
+// is there already isn't changed: if it differs in anything that matters, the
+// error wraps ErrStreamConfig and names every difference.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	found := stream.CachedInfo().Config
+	if diff := streamDifferences(&found, &want); len(diff) > 0 {
+		return nil, fmt.Errorf("%w: %s: %s", ErrStreamConfig, want.Name, strings.Join(diff, "; "))
+	}
+	return stream, nil
+}
+
+func streamDifferences(found, want *jetstream.StreamConfig) []string {
+	var diff []string
+	for _, rule := range streamRules {
+		if f, w := rule.of(found), rule.of(want); !reflect.DeepEqual(f, w) {
+			diff = append(diff, fmt.Sprintf("%s is %v, wanted %v", rule.field, f, w))
+		}
+	}
+	return diff
+}

@@ -1,0 +1,61 @@
+package events
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSummariesTellPeopleWhatHappened(t *testing.T) {
+	const displacing = ", displacing 1-3, 7 (forced): AUC +0.02"
+	const variants = "version 8 as champion (95 %), version 1 as challenger (5 %)"
+	want := map[string]string{
+		"registry.created.v1":       "created the registry",
+		"model.registered.v1":       "registered the model",
+		"version.registered.v1":     "registered the version as 2.1.0, 2 artifacts, source s3://models/fraud/8/",
+		"version.promoted.v1":       "promoted from Staging to Production" + displacing,
+		"version.demoted.v1":        "demoted from Production to Staging" + displacing,
+		"version.archived.v1":       "archived from Staging to Archived" + displacing,
+		"alias.assigned.v1":         "pointed @champion at 8 instead of 7: AUC +0.02",
+		"target.defined.v1":         "defined the target",
+		"deployment.deployed.v1":    "deployed " + variants + " (forced): weekly release",
+		"deployment.rolled_back.v1": "rolled back from generation 4720 to 18446744073709551615, to " + variants + ": [sealed]",
+	}
+	got := map[string]string{}
+	for kind, e := range examples() {
+		got[kind] = e.Data.Summary()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSummariesLeaveOutWhatIsNotThere(t *testing.T) {
+	for _, c := range []struct {
+		data Data
+		want string
+	}{
+		{VersionRegistered{Source: "s3://m", Artifacts: make([]Artifact, 1)}, "registered the version, 1 artifact, source s3://m"},
+		{VersionPromoted{From: "None", To: "Staging"}, "promoted from None to Staging"},
+		{AliasAssigned{Alias: "champion", To: 1}, "pointed @champion at 1"},
+	} {
+		if got := c.data.Summary(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestRangesPackRunsOfNumbers(t *testing.T) {
+	for _, c := range []struct {
+		numbers []int
+		want    []Range
+	}{
+		{nil, nil},
+		{[]int{7}, []Range{{7, 7}}},
+		{[]int{1, 2, 3, 7, 9, 10}, []Range{{1, 3}, {7, 7}, {9, 10}}},
+	} {
+		if diff := cmp.Diff(c.want, Ranges(c.numbers)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
