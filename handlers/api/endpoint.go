@@ -37,6 +37,7 @@ type endpoint struct {
 	query        []parameter // beside as_of, which every GET has that isn't timeless
 	timeless     bool
 	body, answer reflect.Type // nil for none
+	media        string       // of the answer, application/json if empty
 	serve        func(c *call) error
 }
 

@@ -38,7 +38,7 @@ func (s *server) operationRoutes() []endpoint {
 		operation[Health]("/readyz", "readyz", "Whether the registry takes reads and writes", s.ready),
 		operation[Release]("/version", "version", "What runs", s.version),
 		operation[jsontext.Value]("/openapi.json", "openapi", "This document", openapi),
-		operation[jsontext.Value]("/schemas/{aggregate}/{action}/{version}", "getSchema", "The JSON Schema of an event type's data", schema),
+		schemaRoute(),
 	}
 }
 
@@ -76,9 +76,17 @@ func openapi(c *call) error {
 	return c.document("openapi.json", "application/json")
 }
 
+const schemaMedia = "application/schema+json"
+
+func schemaRoute() endpoint {
+	e := operation[jsontext.Value]("/schemas/{aggregate}/{action}/{version}", "getSchema", "The JSON Schema of an event type's data", schema)
+	e.media = schemaMedia
+	return e
+}
+
 func schema(c *call) error {
 	path := c.r.PathValue("aggregate") + "/" + c.r.PathValue("action") + "/" + c.r.PathValue("version")
-	return c.document(path, "application/schema+json")
+	return c.document(path, schemaMedia)
 }
 
 func (c *call) document(path, contentType string) error {

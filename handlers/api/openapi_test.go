@@ -1,0 +1,351 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/projections"
+)
+
+var update = flag.Bool("update", false, "write the generated documents anew")
+
+const openapiFile = "../../schemas/openapi.json"
+
+// TestGeneratedOpenAPIIsUpToDate compares the document that is served with the
+// one that the table of routes gives.
+func TestGeneratedOpenAPIIsUpToDate(t *testing.T) {
+	document, err := openAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(openapiFile, document, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(openapiFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(committed), string(document)); diff != "" {
+		t.Errorf("schemas/openapi.json is out of date; run make generate:\n%s", diff)
+	}
+}
+
+// m is a JSON object whose members are written sorted.
+type m = map[string]any
+
+func openAPI() ([]byte, error) {
+	s := newSchemas()
+	paths := m{}
+	for _, e := range (&server{}).routes() {
+		item, _ := paths[e.path].(m)
+		if item == nil {
+			item = m{}
+			paths[e.path] = item
+		}
+		item[strings.ToLower(e.method)] = s.operation(e)
+	}
+	paths["/metrics"] = m{"get": m{
+		"operationId": "metrics", "summary": "Metrics in the Prometheus text format", "tags": []string{"operations"},
+		"responses": m{"200": m{"description": "The metrics", "content": m{"text/plain": m{"schema": m{"type": "string"}}}}},
+	}}
+	s.named(reflect.TypeFor[Problem]())
+	if s.err != nil {
+		return nil, s.err
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(m{
+		"openapi": "3.1.0",
+		"info": m{
+			"title": "modelog", "version": "1",
+			"description": "A model registry that is a log. Every read takes as_of; every write takes Idempotency-Key and If-Match, and answers with the sequence of its event in Modelog-Sequence.",
+			"license":     m{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+		},
+		"servers":    []m{{"url": "http://127.0.0.1:7670"}},
+		"paths":      paths,
+		"components": m{"schemas": s.components, "parameters": sharedParameters(), "headers": sharedHeaders(), "responses": sharedResponses()},
+	})
+	return buf.Bytes(), err
+}
+
+var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
+
+var pathParameters = m{
+	"model":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxName, "description": "Name of a model"},
+	"ref":         m{"type": "string", "description": "A number, a semantic version, a range of them, a stage, latest, or @ and an alias"},
+	"alias":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxAlias, "description": "Name of an alias"},
+	"environment": m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Environment of a target"},
+	"name":        m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Name of a target within its environment"},
+	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
+	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
+	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
+	"version":     m{"type": "string", "pattern": `^v[1-9][0-9]*\.json$`, "description": "Version of the shape, such as v1.json"},
+}
+
+// operation describes one route.
+func (s *shapeSchemas) operation(e endpoint) m {
+	op := m{"operationId": e.name, "summary": e.summary, "tags": []string{tag(e.path)}, "responses": s.responses(e)}
+	if parameters := parametersOf(e); len(parameters) > 0 {
+		op["parameters"] = parameters
+	}
+	if e.body != nil {
+		op["requestBody"] = m{"required": true, "content": m{"application/json": m{"schema": s.named(e.body)}}}
+	}
+	return op
+}
+
+func tag(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	return "operations"
+}
+
+func parametersOf(e endpoint) []m {
+	var parameters []m
+	for _, name := range pathParameter.FindAllStringSubmatch(e.path, -1) {
+		schema, ok := pathParameters[name[1]].(m)
+		if !ok {
+			panic("no description of the path parameter " + name[1])
+		}
+		parameters = append(parameters, m{"name": name[1], "in": "path", "required": true, "schema": schema})
+	}
+	for _, q := range e.query {
+		parameters = append(parameters, m{"name": q.name, "in": "query", "description": q.about, "schema": m{"type": q.kind}})
+	}
+	shared := func(names ...string) {
+		for _, name := range names {
+			parameters = append(parameters, m{"$ref": "#/components/parameters/" + name})
+		}
+	}
+	switch {
+	case e.timeless:
+	case e.method == http.MethodGet:
+		shared("as_of", "Modelog-Min-Sequence", "If-None-Match")
+	default:
+		shared("Idempotency-Key", "If-Match", "Modelog-Actor")
+	}
+	return parameters
+}
+
+func sharedParameters() m {
+	header := func(name, about string, schema m) m {
+		return m{"name": name, "in": "header", "description": about, "schema": schema}
+	}
+	return m{
+		"as_of":                m{"name": "as_of", "in": "query", "description": "Answer as of a sequence, or of an RFC 3339 time, which resolves to one", "schema": m{"type": "string"}},
+		"Modelog-Min-Sequence": header("Modelog-Min-Sequence", "Wait, up to 5 s, until the state has this sequence", m{"type": "integer", "minimum": 0}),
+		"If-None-Match":        header("If-None-Match", "Answer 304 if the ETag is still this one", m{"type": "string"}),
+		"Idempotency-Key": header("Idempotency-Key", "Makes the call safe to repeat: the same key with the same content is one event, for ever",
+			m{"type": "string", "minLength": 1, "maxLength": 130}),
+		"If-Match":      header("If-Match", "Refuse, with 412, unless what the call changes has this ETag", m{"type": "string"}),
+		"Modelog-Actor": header("Modelog-Actor", "Who asks; the log holds an opaque id only", m{"type": "string", "maxLength": 256}),
+	}
+}
+
+func sharedHeaders() m {
+	return m{
+		"Modelog-Sequence":   m{"description": "Sequence of the event that was written, or of the state that was read", "schema": m{"type": "integer"}},
+		"Modelog-Request-Id": m{"description": "Names the request in the server's log", "schema": m{"type": "string"}},
+		"ETag":               m{"description": "Highest sequence that changed anything shown, quoted", "schema": m{"type": "string"}},
+		"Location":           m{"description": "Path of what was made", "schema": m{"type": "string"}},
+		"Retry-After":        m{"description": "Seconds after which to send it again", "schema": m{"type": "integer"}},
+	}
+}
+
+// sharedResponses has one response for each status of the table of errors.
+func sharedResponses() m {
+	titles := map[int][]string{}
+	for code, row := range handlers.Errors {
+		titles[row.Status] = append(titles[row.Status], string(code))
+	}
+	responses := m{}
+	for status, codes := range titles {
+		slices.Sort(codes)
+		responses[strconv.Itoa(status)] = m{
+			"description": http.StatusText(status) + "; code is " + strings.Join(codes, ", "),
+			"content":     m{"application/problem+json": m{"schema": m{"$ref": "#/components/schemas/Problem"}}},
+			"headers":     m{"Modelog-Request-Id": m{"$ref": "#/components/headers/Modelog-Request-Id"}},
+		}
+	}
+	return responses
+}
+
+func (s *shapeSchemas) responses(e endpoint) m {
+	headers := []string{"Modelog-Request-Id"}
+	if !e.timeless {
+		headers = append(headers, "Modelog-Sequence", "ETag")
+	}
+	if e.status == http.StatusCreated {
+		headers = append(headers, "Location")
+	}
+	shown := m{}
+	for _, h := range headers {
+		shown[h] = m{"$ref": "#/components/headers/" + h}
+	}
+	responses := m{strconv.Itoa(e.status): m{
+		"description": "As asked", "headers": shown,
+		"content": m{cmp.Or(e.media, "application/json"): m{"schema": s.named(e.answer)}},
+	}}
+	for _, status := range errorsOf(e) {
+		responses[strconv.Itoa(status)] = m{"$ref": "#/components/responses/" + strconv.Itoa(status)}
+	}
+	if !e.timeless && e.method == http.MethodGet {
+		responses["304"] = m{"description": "Not modified"}
+	}
+	return responses
+}
+
+func errorsOf(e endpoint) []int {
+	switch {
+	case e.timeless:
+		return []int{403, 404, 500, 503}
+	case e.method == http.MethodGet:
+		return []int{400, 403, 404, 500, 503}
+	default:
+		return []int{400, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503}
+	}
+}
+
+// shapeSchemas gathers the schemas of the shapes, by the names of their types.
+type shapeSchemas struct {
+	components m
+	err        error
+}
+
+func newSchemas() *shapeSchemas { return &shapeSchemas{components: m{}} }
+
+// shapes are the types that get a schema with a name.
+var shapes = []reflect.Type{
+	reflect.TypeFor[Model](), reflect.TypeFor[ModelList](), reflect.TypeFor[Version](), reflect.TypeFor[VersionSummary](),
+	reflect.TypeFor[VersionList](), reflect.TypeFor[Alias](), reflect.TypeFor[Variant](), reflect.TypeFor[Target](),
+	reflect.TypeFor[TargetList](), reflect.TypeFor[State](), reflect.TypeFor[Digest](), reflect.TypeFor[EventList](),
+	reflect.TypeFor[Health](), reflect.TypeFor[Release](), reflect.TypeFor[Problem](), reflect.TypeFor[handlers.FieldError](),
+	reflect.TypeFor[handlers.ModelSpec](), reflect.TypeFor[handlers.VersionSpec](), reflect.TypeFor[handlers.Promotion](),
+	reflect.TypeFor[handlers.Assignment](), reflect.TypeFor[handlers.TargetSpec](), reflect.TypeFor[handlers.Deployment](),
+	reflect.TypeFor[handlers.Rollback](), reflect.TypeFor[projections.Lifecycle](),
+	reflect.TypeFor[events.Artifact](), reflect.TypeFor[events.Code](), reflect.TypeFor[events.Dataset](), reflect.TypeFor[events.Signature](),
+}
+
+// named gives a reference to the schema of a type, and makes it.
+func (s *shapeSchemas) named(t reflect.Type) m {
+	if t == reflect.TypeFor[jsontext.Value]() {
+		return m{"type": "object"}
+	}
+	name := t.Name()
+	ref := m{"$ref": "#/components/schemas/" + name}
+	if _, made := s.components[name]; made {
+		return ref
+	}
+	s.components[name] = nil // it is being made
+	special := map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[jsontext.Value](): {Type: "object", Description: "A structured CloudEvent"},
+		reflect.TypeFor[events.Object]():  {Type: "object"},
+		reflect.TypeFor[float64]():        {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Enum: []any{"NaN", "Infinity", "-Infinity"}}}},
+	}
+	for _, shape := range shapes {
+		if shape != t {
+			special[shape] = &jsonschema.Schema{Ref: "#/components/schemas/" + shape.Name()}
+		}
+	}
+	schema, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: special})
+	if err != nil {
+		s.err = err
+		return ref
+	}
+	refine(t, schema)
+	s.components[name] = schema
+	for _, shape := range shapes {
+		if mentions(t, shape) {
+			s.named(shape)
+		}
+	}
+	return ref
+}
+
+// mentions says whether a field of t is of a shape, or a list of it.
+func mentions(t, shape reflect.Type) bool {
+	for f := range t.Fields() {
+		at := f.Type
+		for at.Kind() == reflect.Pointer || at.Kind() == reflect.Slice {
+			at = at.Elem()
+		}
+		if at == shape {
+			return true
+		}
+	}
+	return false
+}
+
+// refine takes back what the generator can't know: nothing here is ever null,
+// answers may get new members, and requests have limits.
+func refine(t reflect.Type, schema *jsonschema.Schema) {
+	request := strings.Contains(t.PkgPath(), "handlers") && !strings.HasSuffix(t.PkgPath(), "/api") && t != reflect.TypeFor[handlers.FieldError]()
+	if !request {
+		schema.AdditionalProperties = nil
+	}
+	for name, p := range schema.Properties {
+		switch types := slices.DeleteFunc(p.Types, func(s string) bool { return s == "null" || s == "" }); len(types) {
+		case 0:
+			p.Types = nil
+		case 1:
+			p.Type, p.Types = types[0], nil
+		}
+		if limit := limits[t.Name()+"."+name]; limit != nil {
+			limit(p)
+		}
+	}
+}
+
+func longest(n int) func(*jsonschema.Schema) { return func(s *jsonschema.Schema) { s.MaxLength = &n } }
+
+func entries(n int) func(*jsonschema.Schema) {
+	return func(s *jsonschema.Schema) {
+		if s.Type == "array" {
+			s.MaxItems = &n
+		} else {
+			s.MaxProperties = &n
+		}
+	}
+}
+
+var limits = map[string]func(*jsonschema.Schema){
+	"ModelSpec.name":          longest(handlers.MaxName),
+	"ModelSpec.description":   longest(handlers.MaxDescription),
+	"ModelSpec.tags":          entries(handlers.MaxTags),
+	"VersionSpec.source":      longest(handlers.MaxSourceBytes),
+	"VersionSpec.format":      longest(handlers.MaxShort),
+	"VersionSpec.semver":      longest(handlers.MaxShort),
+	"VersionSpec.run_id":      longest(handlers.MaxShort),
+	"VersionSpec.artifacts":   entries(handlers.MaxArtifacts),
+	"VersionSpec.datasets":    entries(handlers.MaxDatasets),
+	"VersionSpec.parameters":  entries(handlers.MaxParameters),
+	"VersionSpec.metrics":     entries(handlers.MaxMetrics),
+	"VersionSpec.tags":        entries(handlers.MaxTags),
+	"VersionSpec.description": longest(handlers.MaxDescription),
+	"Promotion.reason":        longest(handlers.MaxReason),
+	"Assignment.reason":       longest(handlers.MaxReason),
+	"TargetSpec.description":  longest(handlers.MaxDescription),
+	"Deployment.reason":       longest(handlers.MaxReason),
+	"Rollback.reason":         longest(handlers.MaxReason),
+}
