@@ -28,6 +28,7 @@ func (*AssignAlias) Kind() string { return "assign_alias" }
 
 func (cmd *AssignAlias) check() error {
 	var c checker
+	c.length("model", cmd.Model, MaxName)
 	cmd.Alias = c.alias("alias", cmd.Alias)
 	if cmd.Assignment.Version < 1 {
 		c.fail("/version", "minimum", "must be a version number from 1")

@@ -2,13 +2,15 @@ package handlers
 
 import (
 	"fmt"
-	"net/url"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/modelog/modelog/projections"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -17,6 +19,7 @@ import (
 const (
 	MaxName        = 256
 	MaxAlias       = 255
+	MaxReference   = MaxAlias + 1 // within a model, with the @ of an alias
 	MaxDescription = 100_000
 	MaxReason      = 4_000
 	MaxSourceBytes = 4_096
@@ -77,7 +80,11 @@ func (c *checker) text(pointer, s string, limit int) {
 	}
 }
 
+// length checks what every text must be: UTF-8, and not too long.
 func (c *checker) length(pointer, s string, limit int) {
+	if !utf8.ValidString(s) {
+		c.fail(pointer, "utf8", "must be valid UTF-8")
+	}
 	// Most texts are shorter in bytes than the limit in code points.
 	if len(s) > limit && utf8.RuneCountInString(s) > limit {
 		c.fail(pointer, "max_length", "has more than %d characters", limit)
@@ -98,13 +105,12 @@ func (c *checker) count(pointer string, n, limit int) {
 }
 
 var (
-	aliasPattern    = regexp.MustCompile(`^[\p{L}\p{M}\p{N}_-]+$`)
-	versionAlias    = regexp.MustCompile(`^(?i:v\d+)$`)
-	targetPattern   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	rolePattern     = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-	hexDigest       = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	datasetDigest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	credentialHosts = map[string]bool{"http": true, "https": true}
+	aliasPattern  = regexp.MustCompile(`^[\p{L}\p{M}\p{N}_-]+$`)
+	versionAlias  = regexp.MustCompile(`^(?i:v\d+)$`)
+	targetPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	rolePattern   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+	hexDigest     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	datasetDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
 func (c *checker) alias(pointer, s string) string {
@@ -122,6 +128,12 @@ func (c *checker) alias(pointer, s string) string {
 	return s
 }
 
+// target checks the name of a target that is to be found.
+func (c *checker) target(name projections.TargetName) {
+	c.length("environment", name.Environment, MaxName)
+	c.length("name", name.Name, MaxName)
+}
+
 func (c *checker) targetPart(pointer, s string) {
 	if !targetPattern.MatchString(s) {
 		c.fail(pointer, "target_characters", "must be 1 to 63 of a-z, 0-9, ., _ and -, and begin with a letter or digit")
@@ -132,11 +144,14 @@ func (c *checker) tags(tags map[string]string) { c.pairs("/tags", tags, MaxTags)
 
 func (c *checker) pairs(pointer string, pairs map[string]string, limit int) {
 	c.count(pointer, len(pairs), limit)
-	for k, v := range pairs {
+	for _, k := range sortedKeys(pairs) {
 		c.key(pointer, k)
-		c.length(pointer+"/"+escapePointer(k), v, MaxValue)
+		c.length(pointer+"/"+escapePointer(k), pairs[k], MaxValue)
 	}
 }
+
+// sortedKeys makes the same request be refused with the same text each time.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (c *checker) key(pointer, k string) {
 	at := pointer + "/" + escapePointer(k)
@@ -151,13 +166,28 @@ func (c *checker) uri(pointer, s string) {
 		c.fail(pointer, "max_length", "has more than %d bytes", MaxSourceBytes)
 	}
 	c.text(pointer, s, MaxSourceBytes)
-	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
-		return
-	}
-	if _, secret := u.User.Password(); secret || credentialHosts[u.Scheme] {
+	if holdsCredentials(s) {
 		c.fail(pointer, "no_credentials", "must not hold credentials: the log never forgets them")
 	}
+}
+
+// holdsCredentials says whether a URI names a user with a password, or a user
+// over HTTP, who is a token as likely as not. It looks without parsing: a
+// malformed URI holds its secret all the same.
+func holdsCredentials(uri string) bool {
+	scheme, rest, ok := strings.Cut(strings.ToLower(uri), "//")
+	if !ok || strings.ContainsAny(scheme, "/?#") || (scheme != "" && !strings.HasSuffix(scheme, ":")) {
+		return false
+	}
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	at := strings.LastIndex(rest, "@")
+	if at < 0 {
+		return false
+	}
+	overHTTP := strings.HasSuffix(scheme, "http:") || strings.HasSuffix(scheme, "https:") // git+https, too
+	return overHTTP || strings.Contains(rest[:at], ":")
 }
 
 func escapePointer(s string) string {

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"crypto/sha256"
-	"fmt"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -78,13 +77,14 @@ func (r *Request) check() error {
 }
 
 // hashes gives the hashes of the request's key and content, zero without a key.
+// It fails with InvalidError for content that has no canonical form.
 func (r *Request) hashes() (key, content events.Hash, err error) {
 	if r.Key == "" {
 		return key, content, nil
 	}
 	canonical, err := events.AppendCanonical([]byte(r.Command.Kind()+"\n"), r.Command)
 	if err != nil {
-		return key, content, fmt.Errorf("hash the request: %w", err)
+		return key, content, InvalidField("", "canonical", "the request holds what can't be written down: %v", err)
 	}
 	return hashOf([]byte(r.Key)), hashOf(canonical), nil
 }

@@ -30,9 +30,12 @@ func (*DeployVersion) Kind() string { return "deploy_version" }
 
 func (cmd *DeployVersion) check() error {
 	var c checker
+	c.target(cmd.Target)
 	d := &cmd.Deployment
 	c.required("/model", d.Model)
+	c.length("/model", d.Model, MaxName)
 	c.required("/ref", d.Ref)
+	c.length("/ref", d.Ref, MaxReference)
 	if d.Strategy == "" {
 		d.Strategy = events.AllAtOnce
 	}
@@ -51,7 +54,7 @@ func (cmd *DeployVersion) decide(v projections.View, _ occasion) (decision, erro
 	d := cmd.Deployment
 	_, id, err := find(v, d.Model, d.Ref)
 	if err != nil {
-		return decision{}, err
+		return decision{}, pointingAt("/ref", err)
 	}
 	current, generation, deployed := v.Routes(t.ID)
 	if err := precondition("if_generation", d.IfGeneration, generation); err != nil {
@@ -87,6 +90,7 @@ func (*RollBack) Kind() string { return "roll_back" }
 
 func (cmd *RollBack) check() error {
 	var c checker
+	c.target(cmd.Target)
 	c.length("/reason", cmd.Rollback.Reason, MaxReason)
 	return c.err()
 }

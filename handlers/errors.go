@@ -153,7 +153,7 @@ func (e NotFoundError) Code() Code { return e.What }
 
 func (e NotFoundError) Error() string {
 	what, _, _ := strings.Cut(string(e.What), "_")
-	s := fmt.Sprintf("there is no %s %s", what, e.Name)
+	s := fmt.Sprintf("there is no %s %s", what, strings.ToValidUTF8(e.Name, "\uFFFD"))
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}

@@ -3,7 +3,9 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -14,49 +16,85 @@ import (
 // What can happen to the append of a group, and what becomes of its requests:
 //
 //	error            on the log              its requests
-//	ErrConflict      others' events          decided anew
+//	ErrConflict      others' events, and     found: answered; else decided anew
+//	                 perhaps some of it
 //	ErrUnavailable   nothing of it           decided anew, until their deadline
 //	ErrNoSpace       nothing of it           refused
+//	ErrBadGroup      nothing of it           failed: it is a defect
 //	ErrUncertain     nothing, some or all    found: answered; else decided anew, until their deadline
 //	ErrBroken        nobody knows            unknown, and the process stops
 //
 // Deciding anew is also the fence: the new event has the same id and names the
 // sequence that the log ends with, so only one of the two can ever be on it.
+// Until then what was uncertain is in doubt, and is never refused.
 
 // recover takes back all that is not visible, follows the log to its end, and
-// decides the requests of both groups anew.
+// has the requests of both groups decided anew.
 func (r *Registrar) recover(failed *group, err error) {
 	r.cfg.Logger.LogAttrs(r.ctx, slog.LevelWarn, "append failed",
 		slog.Uint64("expect", failed.expect), slog.Int("events", len(failed.events)), slog.Any("error", err))
 	r.metrics.failedAppends.Inc()
-	requests := append(failed.requests, r.next.requests...)
+	r.failures++
+	// Whoever gives up from here on is told what is known.
+	unsent(r.next.requests)
 	if errors.Is(err, events.ErrBroken) {
 		r.fail(err)
 		return
 	}
-	for _, p := range requests {
-		// Only what was sent and may be there stays sent.
-		if !p.sending || !errors.Is(err, events.ErrUncertain) {
-			p.progress.CompareAndSwap(sent, waiting)
+	if errors.Is(err, events.ErrUncertain) {
+		for _, p := range failed.requests {
+			p.doubt = max(p.doubt, p.at)
 		}
+	}
+	if errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrNoSpace) || errors.Is(err, events.ErrBadGroup) {
+		unsent(failed.requests)
 	}
 	r.cfg.Runner.CutAfter(0)
 	found, ok := r.catchUp(errors.Is(err, events.ErrConflict))
 	if !ok {
 		return
 	}
+	requests := slices.Concat(failed.requests, r.next.requests, r.again)
+	r.again = nil
 	r.next = &group{expect: r.cfg.Runner.Visible()}
-	refused := errors.Is(err, events.ErrNoSpace)
+	refusal := refusalAfter(err)
 	for i, p := range requests {
-		if e, there := found[p.id]; there {
+		e, there := found[p.id]
+		switch {
+		case there:
 			p.reply <- answer{outcome: Outcome{Sequence: e.Sequence, Resource: e.Data.Resource(), ID: e.ID, Written: true}}
-			continue
+		case refusal != nil && i < len(failed.requests) && p.at != 0:
+			if p.doubt > r.cfg.Runner.Visible() {
+				p.reply <- answer{err: p.unknown()}
+			} else {
+				p.reply <- answer{err: refusal}
+			}
+		default:
+			r.again = append(r.again, p)
 		}
-		if refused && i < len(failed.requests) && p.sending {
-			p.reply <- answer{err: UnavailableError{CodeDiskFull, "the disk of the log has no room above its reserve, nothing was written; free some space", 10 * time.Second}}
-			continue
+	}
+}
+
+// unsent says that nothing of the events of requests is on the log, unless an
+// earlier attempt is in doubt.
+func unsent(requests []*pending) {
+	for _, p := range requests {
+		if p.doubt == 0 {
+			p.progress.CompareAndSwap(sent, waiting)
 		}
-		r.take(p)
+	}
+}
+
+// refusalAfter is what the requests of a group get when it is of no use to try
+// it again, and nil when it is.
+func refusalAfter(err error) error {
+	switch {
+	case errors.Is(err, events.ErrNoSpace):
+		return UnavailableError{CodeDiskFull, "the disk of the log has no room above its reserve, nothing was written; free some space", 10 * time.Second}
+	case errors.Is(err, events.ErrBadGroup):
+		return fmt.Errorf("append: %w", err)
+	default:
+		return nil
 	}
 }
 
@@ -64,8 +102,8 @@ func (r *Registrar) recover(failed *group, err error) {
 // events that were new. It says no when the registrar ends before that.
 func (r *Registrar) catchUp(atOnce bool) (found map[ulid.ULID]events.Event, ok bool) {
 	found = map[ulid.ULID]events.Event{}
-	for attempt := 0; ; attempt++ {
-		if !atOnce || attempt > 0 {
+	for attempt := r.failures; ; attempt++ {
+		if !atOnce || attempt > 1 {
 			if !r.pause(attempt) {
 				return nil, false
 			}
@@ -90,10 +128,10 @@ const (
 	longestPause   = time.Second
 )
 
-// pause waits longer from attempt to attempt, with jitter, so that replicas
-// don't run into each other again and again.
+// pause waits longer from attempt to attempt, which count from 1, with jitter,
+// so that replicas don't run into each other again and again.
 func (r *Registrar) pause(attempt int) bool {
-	d := min(firstPause<<min(attempt, 10), longestPause)
+	d := min(firstPause<<min(attempt-1, 10), longestPause)
 	timer := time.NewTimer(d/2 + time.Duration(r.cfg.Jitter()*float64(d)))
 	defer timer.Stop()
 	select {
@@ -119,22 +157,26 @@ func (r *Registrar) fail(err error) {
 
 // largestField names the field of a command that takes the most room.
 func largestField(cmd Command) string {
-	spec, ok := cmd.(*RegisterVersion)
-	if !ok {
-		return "/description"
-	}
-	s := spec.Spec
-	name, most := "/description", len(s.Description)
-	for pointer, v := range map[string]any{
-		"/artifacts": s.Artifacts, "/datasets": s.Datasets, "/parameters": s.Parameters, "/metrics": s.Metrics, "/tags": s.Tags,
-	} {
+	name, most := "/description", 0
+	weigh := func(pointer string, v any) {
 		if b, err := events.AppendCanonical(nil, v); err == nil && len(b) > most {
 			name, most = pointer, len(b)
 		}
 	}
-	if s.Signature != nil {
-		if b, err := events.AppendCanonical(nil, *s.Signature); err == nil && len(b) > most {
-			name = "/signature"
+	switch c := cmd.(type) {
+	case *RegisterModel:
+		weigh("/description", c.Spec.Description)
+		weigh("/tags", c.Spec.Tags)
+	case *RegisterVersion:
+		s := c.Spec
+		weigh("/description", s.Description)
+		weigh("/artifacts", s.Artifacts)
+		weigh("/datasets", s.Datasets)
+		weigh("/parameters", s.Parameters)
+		weigh("/metrics", s.Metrics)
+		weigh("/tags", s.Tags)
+		if s.Signature != nil {
+			weigh("/signature", *s.Signature)
 		}
 	}
 	return name

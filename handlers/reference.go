@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -44,6 +45,9 @@ func Resolve(v projections.View, m *projections.Model, ref string) (events.Versi
 }
 
 func resolve(v projections.View, m *projections.Model, ref string) (int, error) {
+	if utf8.RuneCountInString(ref) > MaxReference { // a long range would keep the registrar busy
+		return 0, InvalidField("ref", "max_length", "has more than %d characters", MaxReference)
+	}
 	if alias, ok := strings.CutPrefix(ref, "@"); ok {
 		number, _, ok := v.Alias(m.ID, NormalName(alias))
 		if !ok {
@@ -132,10 +136,19 @@ func findWhole(v projections.View, pointer, whole string) (*projections.Model, e
 		return nil, events.VersionID{}, err
 	}
 	m, id, err := find(v, model, ref)
-	if err != nil {
-		return nil, id, fmt.Errorf("%s: %w", pointer, err)
+	if missing, ok := errors.AsType[NotFoundError](err); ok {
+		err = fmt.Errorf("%s: %w", pointer, missing)
 	}
-	return m, id, nil
+	return m, id, pointingAt(pointer, err)
+}
+
+// pointingAt puts the field in which a reference was given into its refusal.
+func pointingAt(pointer string, err error) error {
+	if invalid, ok := errors.AsType[InvalidError](err); ok && len(invalid.Fields) == 1 {
+		field := invalid.Fields[0]
+		return InvalidField(pointer, field.Rule, "%s", field.Detail)
+	}
+	return err
 }
 
 func versionETag(v projections.View, model, ref string) (uint64, bool) {

@@ -19,10 +19,10 @@ type Config struct {
 	Runner *runner.Runner // at the beginning of Log; the registrar alone drives it
 	Now    func() time.Time
 	NewID  func(time.Time) ulid.ULID // never the same twice
-	// Jitter spreads retries: a number from 0 to 1, by chance.
+	// Jitter spreads retries: a number from 0 to 1, by chance; always 0.5 if nil.
 	Jitter func() float64
-	Queue  int // how many requests may wait, 4096 if 0
-	Logger *slog.Logger
+	Queue  int          // how many requests may wait, 4096 if 0
+	Logger *slog.Logger // nil means silence
 }
 
 // Registrar is the only writer of a log. It decides requests one after another,
@@ -43,10 +43,12 @@ type Registrar struct {
 	metrics *metrics
 
 	// What follows belongs to loop.
-	flying *group // being appended, nil for none
-	next   *group // gathering; decided on the state that includes flying
-	ctx    context.Context
-	cancel context.CancelFunc
+	flying   *group     // being appended, nil for none
+	next     *group     // gathering; decided on the state that includes flying
+	again    []*pending // to be decided anew, before anything of the queue
+	failures int        // appends that failed, one after another
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 // pending is a request that waits for its answer.
@@ -59,8 +61,11 @@ type pending struct {
 	reply        chan answer // takes one without waiting
 
 	// What follows belongs to loop.
-	answer  answer
-	sending bool // an event of it is in a group
+	answer answer
+	at     uint64 // the sequence of its event in a group, 0 for none
+	// doubt is the sequence at which an uncertain append may still put its
+	// event, 0 for none. It can't any more once something else is there.
+	doubt uint64
 }
 
 type answer struct {
@@ -71,8 +76,8 @@ type answer struct {
 // How far a request has come. Whoever waits for it may give it up unless its
 // event may be on the log.
 const (
-	waiting   = iota // nothing of it is on the log
-	sent             // its event may be on the log
+	waiting   = iota // nothing of it is on the log, nor will be
+	sent             // its event may be on the log, or come to be
 	abandoned        // nobody waits for it any more
 )
 
@@ -98,6 +103,12 @@ const maxGroupRequests = 4 * events.MaxGroupEvents
 func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 	if cfg.Queue == 0 {
 		cfg.Queue = 4096
+	}
+	if cfg.Jitter == nil {
+		cfg.Jitter = func() float64 { return 0.5 }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registrar{
 		cfg: cfg, queue: make(chan *pending, cfg.Queue), landed: make(chan error, 1),
@@ -149,45 +160,57 @@ func (r *Registrar) Do(ctx context.Context, req Request) (Outcome, error) {
 }
 
 func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
-	if err := req.check(); err != nil {
+	p, err := r.submit(ctx, req)
+	if err != nil {
 		return Outcome{}, err
+	}
+	return r.await(p)
+}
+
+// submit puts a request at the end of the queue.
+func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
+	if err := req.check(); err != nil {
+		return nil, err
 	}
 	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), reply: make(chan answer, 1)}
 	var err error
 	if p.key, p.content, err = req.hashes(); err != nil {
-		return Outcome{}, err
+		return nil, err
 	}
 	select {
 	case r.queue <- p:
+		return p, nil
 	default:
-		return Outcome{}, UnavailableError{CodeBusy, "too many requests are waiting; send it again later", time.Second}
+		return nil, UnavailableError{CodeBusy, "too many requests are waiting; send it again later", time.Second}
 	}
+}
+
+// await waits for the answer to a request, or for the end of its context.
+func (r *Registrar) await(p *pending) (Outcome, error) {
 	select {
 	case a := <-p.reply:
 		return a.outcome, a.err
-	case <-ctx.Done():
-		return Outcome{}, p.giveUp()
+	case <-p.ctx.Done():
+		return p.giveUp("the log gave no answer in time")
 	case <-r.done:
-		return r.afterEnd(p)
+		return p.giveUp("the registry has stopped")
 	}
 }
 
-func (p *pending) giveUp() error {
-	if p.progress.CompareAndSwap(waiting, abandoned) {
-		return UnavailableError{CodeUnavailable, "the log gave no answer in time, nothing was written; send it again", time.Second}
-	}
-	return OutcomeUnknownError{ID: p.id.String()}
-}
-
-// afterEnd answers a request that the loop left behind.
-func (r *Registrar) afterEnd(p *pending) (Outcome, error) {
+// giveUp ends the wait, unless the answer has come in the meantime.
+func (p *pending) giveUp(why string) (Outcome, error) {
 	select {
 	case a := <-p.reply:
 		return a.outcome, a.err
 	default:
-		return Outcome{}, p.giveUp()
 	}
+	if p.progress.CompareAndSwap(waiting, abandoned) {
+		return Outcome{}, UnavailableError{CodeUnavailable, why + ", nothing was written; send it again", time.Second}
+	}
+	return Outcome{}, p.unknown()
 }
+
+func (p *pending) unknown() error { return OutcomeUnknownError{ID: p.id.String()} }
 
 // Err says why the registrar gave up, and nil while it works. It gives up when a
 // sync failed, or when an event can't be read: then the process must stop.
@@ -223,7 +246,9 @@ func (r *Registrar) loop() {
 	stopped := r.stopped
 	for r.Err() == nil {
 		r.gather()
-		r.launch()
+		if r.launch() {
+			continue // more may gather
+		}
 		if stopped == nil && r.flying == nil && len(r.queue) == 0 {
 			return
 		}
@@ -235,6 +260,7 @@ func (r *Registrar) loop() {
 		case <-stopped:
 			stopped = nil
 		case <-r.ctx.Done():
+			unsent(r.next.requests)
 			return
 		}
 	}
@@ -252,6 +278,12 @@ func (r *Registrar) intake() <-chan *pending {
 // without waiting for anything.
 func (r *Registrar) gather() {
 	for !r.next.full() {
+		if len(r.again) > 0 {
+			p := r.again[0]
+			r.again = r.again[1:]
+			r.take(p)
+			continue
+		}
 		select {
 		case p := <-r.queue:
 			r.take(p)
@@ -261,20 +293,22 @@ func (r *Registrar) gather() {
 	}
 }
 
-// launch sends the next group on its way, unless one is under way.
-func (r *Registrar) launch() {
+// launch sends the next group on its way, unless one is under way or there is
+// nothing to send.
+func (r *Registrar) launch() bool {
 	if r.flying != nil || len(r.next.requests) == 0 {
-		return
+		return false
 	}
 	g := r.next
 	r.next = &group{expect: g.expect + uint64(len(g.events))}
 	if len(g.events) == 0 { // all that these answers rest on is visible
 		g.answer()
-		return
+		return true
 	}
 	r.flying = g
 	r.metrics.groupSize.Observe(float64(len(g.events)))
 	go func() { r.landed <- r.cfg.Log.Append(r.ctx, g.expect, g.events) }()
+	return true
 }
 
 // land answers the group that was under way, or starts anew after its failure.
@@ -282,6 +316,7 @@ func (r *Registrar) land(err error) {
 	g := r.flying
 	r.flying = nil
 	if err == nil {
+		r.failures = 0
 		r.cfg.Runner.Publish(g.expect + uint64(len(g.events)))
 		g.answer()
 		return
@@ -297,20 +332,27 @@ func (g *group) answer() {
 
 // take decides a request on the tip, and adds it to the next group.
 func (r *Registrar) take(p *pending) {
-	p.sending = false
+	p.at = 0
+	if p.doubt <= r.cfg.Runner.Visible() { // its event can't come any more, and hasn't
+		p.doubt = 0
+		p.progress.CompareAndSwap(sent, waiting)
+	}
 	if p.ctx.Err() != nil { // whoever waited has been told
 		p.progress.CompareAndSwap(waiting, abandoned)
 		return
 	}
 	outcome, encoded, err := r.decide(p)
-	if encoded != nil {
+	switch {
+	case encoded != nil:
 		if p.progress.CompareAndSwap(waiting, sent); p.progress.Load() != sent {
 			r.cfg.Runner.CutAfter(outcome.Sequence - 1)
 			return
 		}
-		p.sending = true
+		p.at = outcome.Sequence
 		r.next.events = append(r.next.events, *encoded)
 		r.next.bytes += encoded.Size()
+	case p.doubt != 0: // its event may come yet, and give any answer the lie
+		outcome, err = Outcome{}, p.unknown()
 	}
 	p.answer = answer{outcome, err}
 	r.next.requests = append(r.next.requests, p)

@@ -38,6 +38,7 @@ func (*RegisterVersion) Kind() string { return "register_version" }
 
 func (cmd *RegisterVersion) check() error {
 	var c checker
+	c.length("model", cmd.Model, MaxName)
 	s := &cmd.Spec
 	if s.Semver != "" {
 		if _, err := semver.StrictNewVersion(s.Semver); err != nil {
@@ -54,13 +55,14 @@ func (cmd *RegisterVersion) check() error {
 	c.tags(s.Tags)
 	c.pairs("/parameters", s.Parameters, MaxParameters)
 	c.count("/metrics", len(s.Metrics), MaxMetrics)
-	for k := range s.Metrics {
+	for _, k := range sortedKeys(s.Metrics) {
 		c.key("/metrics", k)
 	}
 	c.code(s.Code)
 	c.artifacts(s.Artifacts)
 	c.datasets(s.Datasets)
 	if s.BaseModel != "" {
+		c.length("/base_model", s.BaseModel, MaxName+1+MaxReference)
 		if _, _, err := SplitReference("/base_model", s.BaseModel); err != nil {
 			c.fail("/base_model", "reference", "%q is not a reference such as fraud/7", s.BaseModel)
 		}
@@ -174,7 +176,10 @@ func (*PromoteVersion) Kind() string { return "promote_version" }
 
 func (cmd *PromoteVersion) check() error {
 	var c checker
+	c.length("model", cmd.Model, MaxName)
+	c.length("ref", cmd.Ref, MaxReference)
 	c.required("/to", cmd.Promotion.To)
+	c.length("/to", cmd.Promotion.To, MaxShort)
 	c.length("/reason", cmd.Promotion.Reason, MaxReason)
 	return c.err()
 }

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -42,14 +43,14 @@ func (k deployedKey) compare(o deployedKey) int {
 func (s *State) deploymentDeployed(c change, e events.DeploymentDeployed) {
 	current, _ := s.routes.at(c.sequence, e.TargetID)
 	s.setRoutes(c, e.TargetID, &RouteTable{
-		Strategy: intern(e.Strategy), Variants: e.Variants, Previous: current.sequence,
+		Strategy: s.intern(e.Strategy), Variants: e.Variants, Previous: current.sequence,
 		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
 	})
 }
 
 func (s *State) deploymentRolledBack(c change, e events.DeploymentRolledBack) {
 	next := &RouteTable{
-		Strategy: intern(e.Strategy), Variants: e.Variants, RestoredFrom: e.To,
+		Strategy: s.intern(e.Strategy), Variants: e.Variants, RestoredFrom: e.To,
 		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
 	}
 	if restored, ok := s.routes.at(e.To, e.TargetID); ok {
@@ -59,19 +60,31 @@ func (s *State) deploymentRolledBack(c change, e events.DeploymentRolledBack) {
 }
 
 func (s *State) setRoutes(c change, target ulid.ULID, next *RouteTable) {
+	var before []events.Variant
 	if current, ok := s.routes.at(c.sequence, target); ok {
-		for _, variant := range current.value.Variants {
-			id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
+		before = current.value.Variants
+	}
+	s.routes.put(c.sequence, target, next)
+	for _, variant := range before {
+		if id := versionOf(variant); !runs(next.Variants, id) {
 			s.deployed.remove(c.sequence, deployedKey{id, target})
 			s.reviseVersion(c, id, nil)
 		}
 	}
-	s.routes.put(c.sequence, target, next)
 	for _, variant := range next.Variants {
-		id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
-		s.deployed.put(c.sequence, deployedKey{id, target}, struct{}{})
-		s.reviseVersion(c, id, nil)
+		if id := versionOf(variant); !runs(before, id) {
+			s.deployed.put(c.sequence, deployedKey{id, target}, struct{}{})
+			s.reviseVersion(c, id, nil)
+		}
 	}
+}
+
+func versionOf(v events.Variant) events.VersionID {
+	return events.VersionID{ModelID: v.ModelID, Version: v.Version}
+}
+
+func runs(variants []events.Variant, id events.VersionID) bool {
+	return slices.ContainsFunc(variants, func(v events.Variant) bool { return versionOf(v) == id })
 }
 
 // Routes gives what runs on a target, and the table's generation.

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"sort"
+	"strings"
 	"sync"
 	"time"
-	"unique"
 
 	"github.com/modelog/modelog/events"
 	"github.com/oklog/ulid/v2"
@@ -44,6 +44,8 @@ type State struct {
 
 	keys *table[events.Hash, *KeyUse]
 
+	words map[string]string // guarded by lock; texts that come again and again, once each
+
 	all []anyTable // every table, in the order of the digest
 }
 
@@ -63,7 +65,7 @@ type Registry struct {
 
 // New gives the state of an empty log.
 func New() *State {
-	s := &State{}
+	s := &State{words: map[string]string{}}
 	s.models = newTable[ulid.ULID, *Model]("models", &s.lock, ulid.ULID.Compare)
 	s.modelNames = newTable[string, ulid.ULID]("model_names", &s.lock, compareStrings)
 	s.registrations = newTable[events.VersionID, *Registration]("registrations", &s.lock, compareVersionIDs)
@@ -101,7 +103,7 @@ func (s *State) Apply(e events.Event) {
 	}
 	s.applied = e.Sequence
 	s.recorded = append(s.recorded, e.Time.UnixMilli())
-	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: intern(e.Principal)}
+	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: s.intern(e.Principal)}
 	s.apply(c, e.Data)
 	if e.Key != (events.Hash{}) {
 		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
@@ -174,7 +176,7 @@ func (s *State) SequenceAt(moment time.Time, limit uint64) uint64 {
 	s.lock.RLock()
 	defer s.lock.RUnlock()
 	milli := moment.UnixMilli()
-	n := min(int(limit), len(s.recorded))
+	n := int(min(limit, uint64(len(s.recorded))))
 	return uint64(sort.Search(n, func(i int) bool { return s.recorded[i] > milli }))
 }
 
@@ -207,7 +209,15 @@ func compareVersionIDs(a, b events.VersionID) int {
 }
 
 // intern keeps one copy of texts that come again and again, such as stages and
-// principals.
-func intern(s string) string { return unique.Make(s).Value() }
+// principals. The unique package would forget them at the next collection, since
+// nobody keeps its handles.
+func (s *State) intern(text string) string {
+	if kept, ok := s.words[text]; ok {
+		return kept
+	}
+	kept := strings.Clone(text)
+	s.words[kept] = kept
+	return kept
+}
 
 func fromMilli(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

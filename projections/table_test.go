@@ -120,3 +120,42 @@ func TestScanLetsTheWriterIn(t *testing.T) {
 		t.Fatalf("saw %d keys, want 1000", seen)
 	}
 }
+
+// TestHistoryHasEveryRowOnce reads more rows than one step takes, while the
+// writer adds some and takes back others in between.
+func TestHistoryHasEveryRowOnce(t *testing.T) {
+	const rows = 4 * lastStep
+	var lock sync.RWMutex
+	tab := newTable[int, int]("t", &lock, cmp.Compare[int])
+	for i := range rows {
+		tab.put(1, 2*i, i)
+		tab.put(2, 2*i, -i)
+	}
+	tab.settle(2)
+	want := 0
+	for r, err := range tab.history(t.Context(), 2) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.key != want || len(r.revisions) != 2 {
+			t.Fatalf("row %d has %d revisions, want row %d with 2", r.key, len(r.revisions), want)
+		}
+		lock.Lock()
+		tab.put(3, r.key+1, 0) // behind the reader and before it
+		tab.put(3, 2*rows-r.key-1, 0)
+		if r.key%3 == 0 {
+			tab.cutAfter(2)
+		}
+		lock.Unlock()
+		want += 2
+	}
+	if want != 2*rows {
+		t.Fatalf("it ended before row %d of %d", want, 2*rows)
+	}
+	for r, err := range tab.history(t.Context(), 2) { // and it can be left
+		if err != nil || r.key == 2*lastStep {
+			return
+		}
+	}
+	t.Error("it ended by itself")
+}

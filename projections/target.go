@@ -38,7 +38,7 @@ func (n TargetName) compare(o TargetName) int {
 func (n TargetName) String() string { return n.Environment + "/" + n.Name }
 
 func (s *State) targetDefined(c change, e events.TargetDefined) {
-	name := TargetName{intern(e.Environment), e.Name}
+	name := TargetName{s.intern(e.Environment), e.Name}
 	s.targets.put(c.sequence, e.TargetID, &Target{
 		ID: e.TargetID, Name: name, Description: e.Description, CreatedMilli: c.at, CreatedBy: c.by,
 	})

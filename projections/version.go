@@ -124,7 +124,7 @@ func (k semverKey) compare(o semverKey) int {
 func (s *State) versionRegistered(c change, e events.VersionRegistered) {
 	id := events.VersionID{ModelID: e.ModelID, Version: e.Version}
 	r := &Registration{
-		Sequence: c.sequence, Semver: e.Semver, Source: e.Source, Format: intern(e.Format), RunID: e.RunID,
+		Sequence: c.sequence, Semver: e.Semver, Source: e.Source, Format: s.intern(e.Format), RunID: e.RunID,
 		Code: e.Code, BaseModel: e.BaseModel, CreatedMilli: c.at, CreatedBy: c.by,
 	}
 	// What was decoded from the log, or decided from valid input, has a form.
@@ -153,7 +153,7 @@ func (s *State) versionMoved(c change, e events.Transition) {
 			s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: n}, defaultLifecycle.Archive)
 		}
 	}
-	s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, intern(e.To))
+	s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, s.intern(e.To))
 	s.reviseModel(c, e.ModelID, func(m *Model) { m.UpdatedMilli = c.at })
 }
 

@@ -141,6 +141,9 @@ func (c *client) request(ctx context.Context, method, path string, body any) (*h
 		}
 		reader = bytes.NewReader(data)
 	}
+	if base, err := url.Parse(c.server); err != nil || base.Host == "" {
+		return nil, usage("--server: %q is not a URL such as http://%s", c.server, defaultListen)
+	}
 	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.server, "/")+path, reader)
 	if err != nil {
 		return nil, usage("--server: %v", err)

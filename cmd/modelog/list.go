@@ -51,7 +51,10 @@ func limitFlag(cmd *cobra.Command, limit *int) {
 
 func (a *app) listModelsCommand() *cobra.Command {
 	var limit int
-	cmd := &cobra.Command{Use: "models", Short: "List the models, by name", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use: "models", Short: "List the models, by name", Args: cobra.NoArgs,
+		Example: `  modelog list models --as-of 2026-11-01T00:00:00Z`,
+	}
 	c := a.reader(cmd)
 	limitFlag(cmd, &limit)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +75,10 @@ func (a *app) listModelsCommand() *cobra.Command {
 
 func (a *app) listVersionsCommand() *cobra.Command {
 	var limit int
-	cmd := &cobra.Command{Use: "versions MODEL", Short: "List a model's versions, newest first", Args: exactly("MODEL")}
+	cmd := &cobra.Command{
+		Use: "versions MODEL", Short: "List a model's versions, newest first", Args: exactly("MODEL"),
+		Example: `  modelog list versions fraud --limit 10`,
+	}
 	c := a.reader(cmd)
 	limitFlag(cmd, &limit)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -96,7 +102,10 @@ func (a *app) listVersionsCommand() *cobra.Command {
 
 func (a *app) listTargetsCommand() *cobra.Command {
 	var limit int
-	cmd := &cobra.Command{Use: "targets", Short: "List the targets with what runs on them", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use: "targets", Short: "List the targets with what runs on them", Args: cobra.NoArgs,
+		Example: `  modelog list targets --as-of 4711`,
+	}
 	c := a.reader(cmd)
 	limitFlag(cmd, &limit)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

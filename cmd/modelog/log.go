@@ -95,6 +95,8 @@ func (a *app) stateCommand() *cobra.Command {
 	var compute bool
 	cmd := &cobra.Command{
 		Use: "state", GroupID: "history", Short: "Show the sequence and the digest of the state", Args: cobra.NoArgs,
+		Example: `  modelog state
+  modelog state --as-of 4711 --json`,
 	}
 	c := a.reader(cmd)
 	cmd.Flags().BoolVar(&compute, "compute", true, "compute the digest; else show the last one that was computed")

@@ -102,11 +102,48 @@ else is computed from that stream, as of now or of any moment in the past.`,
 	)
 	root.AddCommand(
 		a.serveCommand(), a.demoCommand(),
+		a.benchCommand(),
 		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.aliasCommand(),
 		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.getCommand(), a.listCommand(),
 		a.logCommand(), a.stateCommand(), a.verifyCommand(), a.versionCommand(),
 	)
+	strict(root)
 	return root
+}
+
+// strict makes every mistake in a command line an error of usage. The errors of
+// cobra's own know no exit code, and of a command that only holds others it
+// shows the help, whatever follows.
+func strict(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+	if !cmd.Runnable() {
+		cmd.Args, cmd.DisableFlagsInUseLine = noOther, true
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		return
+	}
+	if valid := cmd.Args; valid != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			err := valid(cmd, args)
+			if _, known := errors.AsType[*exitError](err); err == nil || known {
+				return err
+			}
+			return usage("%v; see %s --help", err, cmd.CommandPath())
+		}
+	}
+}
+
+// noOther refuses a subcommand that isn't there.
+func noOther(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		return usage("there is no command %q; did you mean %s?", args[0], similar[0])
+	}
+	return usage("there is no command %q; see %s --help", args[0], cmd.CommandPath())
 }
 
 // newIDs gives a source of ULIDs that rise even within a millisecond. It is safe

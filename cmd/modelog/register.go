@@ -75,8 +75,11 @@ they are, not the files: --artifact reads a local file for its digest and size.`
 func (c *client) register(ctx context.Context, model string, r registration) (api.Version, error) {
 	versions := path("models", model, "versions")
 	v, err := call[api.Version](ctx, c, http.MethodPost, versions, r.spec)
-	if !r.createModel || !hasCode(err, handlers.CodeModelNotFound) {
+	if !hasCode(err, handlers.CodeModelNotFound) {
 		return v, err
+	}
+	if !r.createModel {
+		return v, fmt.Errorf("%w; --create-model registers the model too", err)
 	}
 	// The key is the version's; a model that is there already is as good.
 	maker := *c

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/modelog/modelog/events/natslog"
@@ -35,7 +36,10 @@ type serveConfig struct {
 	insecureNoAuth bool
 }
 
-const defaultListen = "127.0.0.1:7670"
+const (
+	defaultListen = "127.0.0.1:7670"
+	maxQueue      = 1 << 20
+)
 
 func (a *app) serveCommand() *cobra.Command {
 	cfg := serveConfig{reserve: natslog.DefaultReserve}
@@ -57,6 +61,9 @@ acknowledged.`,
 			logger, err := newLogger(a.stderr, cfg.logLevel)
 			if err != nil {
 				return err
+			}
+			if cfg.queue < 1 || cfg.queue > maxQueue {
+				return usage("--queue: %d is not a number from 1 to %d", cfg.queue, maxQueue)
 			}
 			s, err := startServer(cmd.Context(), cfg, logger, a.sync)
 			if err != nil {
@@ -102,6 +109,9 @@ type server struct {
 // never used up.
 const stopTimeout = 8 * time.Second
 
+// requestsTimeout is how much of it requests may take.
+const requestsTimeout = 5 * time.Second
+
 // startServer opens the log, follows it, and listens. Requests are served once
 // it returns. The data directory belongs to the server until its close.
 func startServer(ctx context.Context, cfg serveConfig, logger *slog.Logger, sync func(string) func() error) (*server, error) {
@@ -135,10 +145,13 @@ func checkListen(ctx context.Context, cfg serveConfig, logger *slog.Logger) erro
 
 func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) func() error) error {
 	logConfig := natslog.Config{Dir: cfg.data, Reserve: int64(cfg.reserve), Logger: s.logger}
+	if cfg.reserve == 0 {
+		logConfig.Reserve = -1 // its 0 means the default
+	}
 	if sync != nil {
 		logConfig.Sync = sync(cfg.data)
 	}
-	log, err := natslog.Open(ctx, logConfig)
+	log, err := openLog(ctx, logConfig)
 	if err != nil {
 		return err
 	}
@@ -165,10 +178,23 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	return s.listen(ctx, cfg.listen, handler)
 }
 
+// openLog opens the log in a data directory. One that is in use will be free
+// again, so that is not an error of the command line.
+func openLog(ctx context.Context, cfg natslog.Config) (*natslog.Log, error) {
+	log, err := natslog.Open(ctx, cfg)
+	if errors.Is(err, natslog.ErrLocked) {
+		return nil, &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop that process first, or name another directory with --data", err)}
+	}
+	return log, err
+}
+
 func (s *server) listen(ctx context.Context, address string, handler http.Handler) error {
 	var err error
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err != nil {
-		return fmt.Errorf("%w; is another server running there?", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop what runs there, or name another address with --listen", err)}
+		}
+		return usage("--listen: %v", err)
 	}
 	s.http = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
@@ -203,7 +229,7 @@ func (s *server) close() error {
 	defer cancel()
 	var errs []error
 	if s.http != nil {
-		errs = append(errs, s.http.Shutdown(ctx))
+		errs = append(errs, s.stopHTTP(ctx))
 	}
 	if s.registrar != nil {
 		errs = append(errs, s.registrar.Stop(ctx))
@@ -212,6 +238,19 @@ func (s *server) close() error {
 		errs = append(errs, s.log.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// stopHTTP lets the requests under way end. A client that doesn't come to an
+// end is cut off, so that it can't keep the log from being closed in order.
+func (s *server) stopHTTP(ctx context.Context) error {
+	patience, cancel := context.WithTimeout(ctx, requestsTimeout)
+	defer cancel()
+	err := s.http.Shutdown(patience)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "requests that didn't end in time are cut off")
+		err = s.http.Close()
+	}
+	return err
 }
 
 // release names this build.

@@ -40,6 +40,12 @@ with 7 when the digests differ.`,
 	cmd.Flags().StringVar(&data, "data", "", "data directory of a registry that isn't running")
 	cmd.Flags().StringVar(&expect, "expect", "", "digest to compare with, for --data")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case data == "" && expect != "":
+			return usage("--expect goes with --data; the running registry is compared with its own digest")
+		case data != "" && c.asOf != "":
+			return usage("--as-of asks the running registry; leave it out with --data")
+		}
 		verify := func(ctx context.Context) (Verification, error) { return c.verifyServer(ctx) }
 		if data != "" {
 			verify = func(ctx context.Context) (Verification, error) { return verifyData(ctx, data, expect) }
@@ -98,7 +104,7 @@ func verifyData(ctx context.Context, dir, expect string) (v Verification, err er
 	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil { // opening would make an empty one
 		return v, usage("--data: %s holds no registry: %v", dir, err)
 	}
-	log, err := natslog.Open(ctx, natslog.Config{Dir: dir, Reserve: -1})
+	log, err := openLog(ctx, natslog.Config{Dir: dir, Reserve: -1})
 	if err != nil {
 		return v, err
 	}

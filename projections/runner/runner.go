@@ -81,13 +81,17 @@ const settleEvery = 1000 // while catching up, so that what may be cut stays sho
 // or ErrLevel.
 func (r *Runner) Replay(e events.Event) error {
 	created, first := e.Data.(events.RegistryCreated)
-	switch registry := r.state.At(r.state.Applied()).Registry().ID; {
+	registry := r.state.At(r.state.Applied()).Registry().ID
+	if first {
+		registry = created.RegistryID
+	}
+	switch {
 	case first != (e.Sequence == 1):
 		return fmt.Errorf("event %d (%s): %w: registry.created is its first event, and only that", e.Sequence, e.Type(), ErrForeignLog)
+	case e.Registry != registry:
+		return fmt.Errorf("event %d (%s): %w: %s instead of %s", e.Sequence, e.Type(), ErrForeignLog, e.Registry, registry)
 	case first && created.Level > events.Level:
-		return fmt.Errorf("%w: it has level %d, this release reads up to %d", ErrLevel, created.Level, events.Level)
-	case !first && e.Registry != registry:
-		return fmt.Errorf("event %d: %w: %s instead of %s", e.Sequence, ErrForeignLog, e.Registry, registry)
+		return fmt.Errorf("event 1 (%s): %w: it has level %d, this release reads up to %d", e.Type(), ErrLevel, created.Level, events.Level)
 	}
 	r.state.Apply(e)
 	if e.Sequence%settleEvery == 0 {

@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// benchConfig is what bench's flags say.
+type benchConfig struct {
+	connections []int
+	runs        int
+	seconds     float64
+	dir         string
+	only        []string
+	asJSON      bool
+}
+
+// What can be measured, in the order of the report.
+const (
+	benchRegistrations = "registrations"
+	benchGet           = "get"
+	benchBoot          = "boot"
+)
+
+var benchKinds = []string{benchRegistrations, benchGet, benchBoot}
+
+func (a *app) benchCommand() *cobra.Command {
+	cfg := benchConfig{}
+	cmd := &cobra.Command{
+		Use: "bench", GroupID: "server", Short: "Measure a registry beside a bare server on this machine", Args: cobra.NoArgs,
+		Long: `Measure a registry beside a bare server on this machine: what modelog costs on
+top of the least that could do the same.
+
+registrations  POST of a new version, at each number of connections. The bare
+               server is net/http and the raw group-commit loop: it reads the
+               body, appends the very event that modelog writes for it, and
+               answers with the very bytes that modelog answers with.
+get            GET of a version by alias, at 16 and 64 connections. The bare
+               server writes the same bytes.
+boot           from the start of the process to the first 200 of /readyz, on an
+               empty data directory.
+
+Each server runs as a process of its own on a fresh data directory, and so does
+the client. Runs alternate between the two servers; what is shown is the median,
+with the lowest and the highest in brackets. modelog logs its requests to a file,
+as it does by default; the bare server logs nothing. A bar is what this release
+promises; missing it is no error, a request that fails is one.
+
+Data goes below --dir. Have nothing else run on the machine meanwhile, and no
+tmpfs there: it has nothing to sync.`,
+		Example: `  modelog bench
+  modelog bench --only registrations --connections 64 --runs 3
+  modelog bench --dir /var/lib --json > bench.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.check(); err != nil {
+				return err
+			}
+			report, err := a.bench(cmd.Context(), cfg)
+			if err != nil {
+				return fmt.Errorf("bench: %w", err)
+			}
+			c := client{app: a, asJSON: cfg.asJSON}
+			return c.print(report, func(w io.Writer) error { return showBench(w, report) })
+		},
+	}
+	f := cmd.Flags()
+	f.IntSliceVar(&cfg.connections, "connections", []int{1, 16, 64, 256}, "how many connections register at once")
+	f.IntVar(&cfg.runs, "runs", 5, "runs of each server")
+	f.Float64Var(&cfg.seconds, "seconds", 2, "length of a run, after a warm-up of a quarter of it")
+	f.StringVar(&cfg.dir, "dir", ".", "directory to make the temporary data directories in")
+	f.StringSliceVar(&cfg.only, "only", benchKinds, "what to measure")
+	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
+	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand())
+	return cmd
+}
+
+const maxBenchConnections = 10_000
+
+func (cfg *benchConfig) check() error {
+	for _, n := range cfg.connections {
+		if n < 1 || n > maxBenchConnections {
+			return usage("--connections: %d is not from 1 to %d", n, maxBenchConnections)
+		}
+	}
+	if cfg.runs < 1 {
+		return usage("--runs: must be at least 1")
+	}
+	if cfg.seconds <= 0 {
+		return usage("--seconds: must be more than 0")
+	}
+	for _, what := range cfg.only {
+		if !slices.Contains(benchKinds, what) {
+			return usage("--only: %q is not one of %s", what, strings.Join(benchKinds, ", "))
+		}
+	}
+	return nil
+}
+
+func (cfg *benchConfig) measures(what string) bool { return slices.Contains(cfg.only, what) }
+
+// bench is one run of the command.
+type bench struct {
+	app        *app
+	cfg        benchConfig
+	executable string // ours, for the processes of servers and client
+	dir        string // holds everything that is written, removed at the end
+	prepared   string // file of a benchPrepared
+	progress   *benchProgress
+}
+
+// bench measures what cfg asks for. What it writes is gone when it returns, and
+// so are the processes.
+func (a *app) bench(ctx context.Context, cfg benchConfig) (report benchReport, err error) {
+	b := bench{app: a, cfg: cfg, progress: a.newBenchProgress(cfg)}
+	defer b.progress.clear()
+	if b.executable, err = os.Executable(); err != nil {
+		return report, err
+	}
+	if b.dir, err = os.MkdirTemp(cfg.dir, "modelog-bench-"); err != nil {
+		return report, usage("--dir: %v", err)
+	}
+	defer func() {
+		if failed := os.RemoveAll(b.dir); err == nil {
+			err = failed
+		}
+	}()
+	report, err = b.measure(ctx)
+	if ctx.Err() != nil {
+		err = ctx.Err() // the rest follows from it
+	}
+	return report, err
+}
+
+func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
+	report = benchReport{Machine: machineOf(b.dir), Runs: b.cfg.runs, Seconds: b.cfg.seconds}
+	if report.EventBytes, err = b.prepare(ctx); err != nil {
+		return report, fmt.Errorf("prepare: %w", err)
+	}
+	for _, p := range b.cfg.points() {
+		c, err := b.compare(ctx, p)
+		if err != nil {
+			return report, err
+		}
+		report.Comparisons = append(report.Comparisons, c)
+	}
+	if b.cfg.measures(benchBoot) {
+		report.Boot, err = b.boot(ctx)
+	}
+	return report, err
+}
+
+// benchPoint is what is measured on both servers.
+type benchPoint struct {
+	what        string
+	connections int
+}
+
+func (p benchPoint) String() string { return p.what + ", " + countOf(p.connections, "connection") }
+
+func (cfg *benchConfig) points() []benchPoint {
+	var all []benchPoint
+	if cfg.measures(benchRegistrations) {
+		for _, n := range cfg.connections {
+			all = append(all, benchPoint{benchRegistrations, n})
+		}
+	}
+	if cfg.measures(benchGet) {
+		all = append(all, benchPoint{benchGet, 16}, benchPoint{benchGet, 64})
+	}
+	return all
+}
+
+// compare runs the bare server and modelog in turn.
+func (b *bench) compare(ctx context.Context, p benchPoint) (benchComparison, error) {
+	var bare, modelog benchRuns
+	sides := []struct {
+		name  string
+		start func(ctx context.Context, what string) (*benchServer, error)
+		runs  *benchRuns
+	}{{"bare", b.startBare, &bare}, {"modelog", b.startRegistry, &modelog}}
+	for run := range b.cfg.runs {
+		for _, side := range sides {
+			at := fmt.Sprintf("%v, run %d of %d, %s", p, run+1, b.cfg.runs, side.name)
+			b.progress.step(at)
+			result, err := b.once(ctx, p, side.start)
+			if err != nil {
+				return benchComparison{}, fmt.Errorf("%s: %w", at, err)
+			}
+			side.runs.add(result)
+		}
+	}
+	return newComparison(p, bare.figures(), modelog.figures()), nil
+}
+
+// once puts one server under load, on a data directory of its own.
+func (b *bench) once(ctx context.Context, p benchPoint, start func(context.Context, string) (*benchServer, error)) (benchResult, error) {
+	server, err := start(ctx, p.what)
+	if err != nil {
+		return benchResult{}, err
+	}
+	defer server.stop()
+	result, err := b.load(ctx, server.url, p)
+	switch {
+	case err != nil:
+		return result, err
+	case result.Errors > 0:
+		return result, fmt.Errorf("%s met an error; one of them: %s%s", countOf(result.Errors, "connection"), result.FirstError, server.lastWords())
+	case result.Ops == 0:
+		return result, fmt.Errorf("not one request was answered in %v s; make --seconds longer", b.cfg.seconds)
+	}
+	return result, nil
+}
+
+// startBare starts the bare server.
+func (b *bench) startBare(ctx context.Context, _ string) (*benchServer, error) {
+	return b.startServer(ctx, "bare", func(data string) []string {
+		return []string{"bench", "serve-bare", "--data", data, "--prepared", b.prepared}
+	})
+}
+
+// startRegistry starts modelog as a user would, and registers what the
+// measurement needs.
+func (b *bench) startRegistry(ctx context.Context, what string) (*benchServer, error) {
+	server, err := b.startEmptyRegistry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.fill(ctx, server.url, what); err != nil {
+		server.stop()
+		return nil, fmt.Errorf("fill the registry: %w", err)
+	}
+	return server, nil
+}
+
+func (b *bench) startEmptyRegistry(ctx context.Context) (*benchServer, error) {
+	return b.startServer(ctx, "modelog", func(data string) []string {
+		return []string{"serve", "--data", data, "--listen", "127.0.0.1:0"}
+	})
+}
+
+// fill registers the models and, for GET, a version of each with an alias.
+func (b *bench) fill(ctx context.Context, url, what string) error {
+	c := b.client(url)
+	for i := range benchModels {
+		model := benchModel(i)
+		if _, err := c.send(ctx, http.MethodPost, "/v1/models", handlers.ModelSpec{Name: model}); err != nil {
+			return err
+		}
+		if what != benchGet {
+			continue
+		}
+		if _, err := c.registerBenched(ctx, model); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) client(url string) *client {
+	return &client{app: b.app, server: url, actor: benchActor}
+}
+
+// registerBenched registers a version with the alias that GET asks for, and
+// gives the registry's answer to the registration.
+func (c *client) registerBenched(ctx context.Context, model string) ([]byte, error) {
+	answer, err := c.send(ctx, http.MethodPost, path("models", model, "versions"), benchSpec(0))
+	if err != nil {
+		return nil, err
+	}
+	_, err = call[api.Alias](ctx, c, http.MethodPut, path("models", model, "aliases", benchAlias), handlers.Assignment{Version: 1})
+	return answer, err
+}
+
+// boot measures how long an empty registry takes to be ready.
+func (b *bench) boot(ctx context.Context) (*benchBootFigures, error) {
+	var took []float64
+	for run := range b.cfg.runs {
+		at := fmt.Sprintf("boot, run %d of %d", run+1, b.cfg.runs)
+		b.progress.step(at)
+		ms, err := b.bootOnce(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		took = append(took, ms)
+	}
+	return newBoot(spreadOf(took)), nil
+}
+
+func (b *bench) bootOnce(ctx context.Context) (ms float64, err error) {
+	server, err := b.startEmptyRegistry(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer server.stop()
+	for {
+		_, err := b.client(server.url).send(ctx, http.MethodGet, "/readyz", nil)
+		switch {
+		case err == nil:
+			return milliseconds(time.Since(server.started)), nil
+		case time.Since(server.started) > benchStartTimeout:
+			return 0, fmt.Errorf("/readyz: %w%s", err, server.lastWords())
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// benchProgress is a line on the terminal that says how far the bench is.
+type benchProgress struct {
+	w           io.Writer // nil when nobody looks on
+	done, steps int
+}
+
+func (a *app) newBenchProgress(cfg benchConfig) *benchProgress {
+	p := &benchProgress{}
+	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.w = f
+	}
+	p.steps = 2 * cfg.runs * len(cfg.points())
+	if cfg.measures(benchBoot) {
+		p.steps += cfg.runs
+	}
+	return p
+}
+
+const clearLine = "\r\x1b[K"
+
+func (p *benchProgress) step(text string) {
+	p.done++
+	if p.w != nil {
+		_, _ = fmt.Fprintf(p.w, clearLine+"[%d/%d] %s", p.done, p.steps, text) // a lost line is no loss
+	}
+}
+
+func (p *benchProgress) clear() {
+	if p.w != nil {
+		_, _ = io.WriteString(p.w, clearLine)
+	}
+}
+
+// prepare finds out, from a registry, what the bare server needs to know, and
+// gives the size of the benched event on the log.
+func (b *bench) prepare(ctx context.Context) (eventBytes int, err error) {
+	server, err := b.startEmptyRegistry(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer server.stop()
+	prepared, err := prepareBench(ctx, b.client(server.url))
+	if err != nil {
+		return 0, err
+	}
+	b.prepared = filepath.Join(b.dir, "prepared.json")
+	return prepared.Event.Size(), prepared.write(b.prepared)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+const benchStartTimeout = 30 * time.Second
+
+// command makes a process of this very program, which ends with the context,
+// and with this process.
+func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, b.executable, args...)
+	// Flags come from the command line alone, so that two benches of one
+	// release do the same.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MODELOG_") })
+	cmd.SysProcAttr = dieWithParent()
+	return cmd
+}
+
+// benchServer is a server's process.
+type benchServer struct {
+	url     string
+	started time.Time // just before the process was
+
+	dir    string // of data and log, removed by stop
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when the process has ended
+}
+
+// startServer starts a server on a fresh data directory, and returns when it
+// listens. What it logs goes to a file.
+func (b *bench) startServer(ctx context.Context, name string, args func(data string) []string) (*benchServer, error) {
+	dir, err := os.MkdirTemp(b.dir, name+"-")
+	if err != nil {
+		return nil, err
+	}
+	// What earlier runs left to be written would slow this one down.
+	if err := syncOnce(dir); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &benchServer{dir: dir, cancel: cancel, ended: make(chan struct{})}
+	if err := s.run(b.command(ctx, args(filepath.Join(dir, "data"))...)); err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := s.listening(ctx); err != nil {
+		defer s.stop()
+		return nil, fmt.Errorf("start %s: %w%s", name, err, s.lastWords())
+	}
+	return s, nil
+}
+
+// run starts the process.
+func (s *benchServer) run(cmd *exec.Cmd) error {
+	log, err := os.Create(s.logFile())
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // the process has it
+	cmd.Stderr = log
+	s.started = time.Now()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		defer close(s.ended)
+		_ = cmd.Wait() // it is killed, or has said why it ended
+	}()
+	return nil
+}
+
+func (s *benchServer) logFile() string { return filepath.Join(s.dir, "server.log") }
+
+// listening waits until the server has logged its URL.
+func (s *benchServer) listening(ctx context.Context) error {
+	for time.Since(s.started) < benchStartTimeout {
+		data, err := os.ReadFile(s.logFile())
+		if err != nil {
+			return err
+		}
+		if s.url = listeningURL(data); s.url != "" {
+			return nil
+		}
+		select {
+		case <-s.ended:
+			return errors.New("it ended at once")
+		default:
+		}
+		if err := sleep(ctx, time.Millisecond/2); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("it doesn't listen after %v", benchStartTimeout)
+}
+
+// listeningURL finds the line of a log that says where its server listens.
+func listeningURL(log []byte) string {
+	for line := range bytes.Lines(log) {
+		var entry struct {
+			Message string `json:"msg"`
+			URL     string `json:"url"`
+		}
+		if json.Unmarshal(line, &entry) == nil && entry.Message == "listening" {
+			return entry.URL
+		}
+	}
+	return ""
+}
+
+// lastWords gives the end of the server's log, to follow an error.
+func (s *benchServer) lastWords() string {
+	const most = 2000
+	data, err := os.ReadFile(s.logFile())
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	return "\nits log ends with:\n" + strings.TrimSpace(string(data[max(0, len(data)-most):]))
+}
+
+// stop ends the process at once, which harms nothing that is needed any more,
+// and removes what it wrote.
+func (s *benchServer) stop() {
+	s.cancel()
+	<-s.ended
+	_ = os.RemoveAll(s.dir) // the bench removes what is left
+}
+
+// load runs the client's process against a server.
+func (b *bench) load(ctx context.Context, url string, p benchPoint) (result benchResult, err error) {
+	cmd := b.command(ctx, "bench", "load", "--url", url, "--what", p.what, "--connections", strconv.Itoa(p.connections),
+		"--seconds", strconv.FormatFloat(b.cfg.seconds, 'g', -1, 64))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return result, fmt.Errorf("the client failed: %w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
+		return result, fmt.Errorf("the client's result: %w", err)
+	}
+	return result, nil
+}
