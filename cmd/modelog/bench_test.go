@@ -178,7 +178,8 @@ func TestBenchRefusesFlagsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// buildProgram builds modelog for a test that needs it as processes.
+// buildProgram builds modelog for a test that needs it as processes which start
+// more of themselves.
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -191,9 +192,16 @@ func buildProgram(t *testing.T) string {
 	return name
 }
 
-func TestBenchMeasures(t *testing.T) {
+func TestBenchProgram(t *testing.T) {
+	program := buildProgram(t)
+	t.Run("measures", func(t *testing.T) { benchMeasures(t, program) })
+	t.Run("cleans up when interrupted", func(t *testing.T) { benchCleansUp(t, program) })
+}
+
+func benchMeasures(t *testing.T, program string) {
+	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), buildProgram(t), "bench", "--runs", "1", "--seconds", "0.2", "--connections", "1,4", "--dir", dir, "--json")
+	cmd := exec.CommandContext(t.Context(), program, "bench", "--runs", "1", "--seconds", "0.2", "--connections", "1,4", "--dir", dir, "--json")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -221,12 +229,13 @@ func TestBenchMeasures(t *testing.T) {
 	wantEmpty(t, dir)
 }
 
-func TestBenchCleansUpWhenInterrupted(t *testing.T) {
+func benchCleansUp(t *testing.T, program string) {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("no interrupts")
 	}
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), buildProgram(t), "bench", "--seconds", "60", "--only", "registrations", "--dir", dir)
+	cmd := exec.CommandContext(t.Context(), program, "bench", "--seconds", "60", "--only", "registrations", "--dir", dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

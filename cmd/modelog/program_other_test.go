@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// program is modelog, under the name modelog.
+func program() { main() }
