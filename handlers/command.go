@@ -60,8 +60,9 @@ type Outcome struct {
 	// for was found to be so already.
 	Sequence uint64
 	Resource events.Resource
-	ID       ulid.ULID // of the event, zero without one
-	Written  bool      // whether this request wrote the event
+	ID       ulid.ULID   // of the event, zero without one
+	Written  bool        // whether this request wrote the event
+	Data     events.Data // of the event that this request wrote, nil without one
 }
 
 func (r *Request) check() error {

@@ -406,5 +406,5 @@ func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded,
 		r.cfg.Runner.CutAfter(before.Sequence)
 		return Outcome{}, nil, err
 	}
-	return Outcome{Sequence: e.Sequence, Resource: resource, ID: e.ID, Written: true}, &encoded, nil
+	return Outcome{Sequence: e.Sequence, Resource: resource, ID: e.ID, Written: true, Data: e.Data}, &encoded, nil
 }

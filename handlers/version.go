@@ -94,7 +94,7 @@ func (c *checker) artifacts(artifacts []events.Artifact) {
 		}
 		seen[a.Path] = true
 		c.text(at, a.Path, MaxSourceBytes)
-		if !hexDigest.MatchString(a.SHA256) {
+		if !isDigest(a.SHA256) {
 			c.fail(element("/artifacts", i, "sha256"), "sha256", "must be 64 hex digits in lower case")
 		}
 		if a.Size < 0 {
@@ -109,7 +109,7 @@ func (c *checker) datasets(datasets []events.Dataset) {
 		if at := element("/datasets", i, "name"); c.required(at, d.Name) {
 			c.text(at, d.Name, MaxSourceBytes)
 		}
-		if d.Digest != "" && !datasetDigest.MatchString(d.Digest) {
+		if digits, ok := strings.CutPrefix(d.Digest, "sha256:"); d.Digest != "" && (!ok || !isDigest(digits)) {
 			c.fail(element("/datasets", i, "digest"), "sha256", "must be sha256: and 64 hex digits in lower case")
 		}
 		if d.Role != "" && !rolePattern.MatchString(d.Role) {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
@@ -51,8 +50,9 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	server *server
-	id     string // of the request
-	status int    // that was sent
+	id     string      // of the request
+	status int         // that was sent
+	wrote  events.Data // what this request wrote, nil for nothing
 }
 
 // answer is what a read gives: a value, and the sequence for its ETag, 0 for
@@ -60,6 +60,7 @@ type call struct {
 type answer[A any] struct {
 	value A
 	etag  uint64
+	shown []byte // the value as it is sent, nil if it is to be made
 }
 
 // read makes the row of a GET: render answers from a view.
@@ -84,11 +85,17 @@ func read[A any](path, name, summary string, query []parameter,
 			if c.notModified(v.Sequence, a.etag) {
 				return nil
 			}
+			if a.shown != nil {
+				c.raw(http.StatusOK, jsonMedia, a.shown)
+				return nil
+			}
 			c.json(http.StatusOK, a.value)
 			return nil
 		},
 	}
 }
+
+const jsonMedia = "application/json"
 
 // write makes the row of a write: build makes a command of the body, render
 // answers as of its event.
@@ -112,6 +119,7 @@ func write[B, A any](method, path, name, summary string, status int,
 			if err != nil {
 				return err
 			}
+			c.wrote = outcome.Data
 			v := c.server.cfg.Runner.At(outcome.Sequence)
 			a, err := render(c, v, outcome.Resource)
 			if err != nil {
@@ -270,9 +278,9 @@ func (c *call) asOf(asOf string) (projections.View, error) {
 
 func (c *call) setSequence(sequence, etag uint64) {
 	h := c.w.Header()
-	h.Set("Modelog-Sequence", strconv.FormatUint(sequence, 10))
+	h["Modelog-Sequence"] = []string{strconv.FormatUint(sequence, 10)}
 	if etag > 0 {
-		h.Set("ETag", strconv.Quote(strconv.FormatUint(etag, 10)))
+		h["Etag"] = []string{`"` + strconv.FormatUint(etag, 10) + `"`}
 	}
 }
 
@@ -286,10 +294,10 @@ func (c *call) notModified(sequence, etag uint64) bool {
 	return true
 }
 
-func (c *call) json(status int, value any) { c.send(status, "application/json", value) }
+func (c *call) json(status int, value any) { c.send(status, jsonMedia, value) }
 
 func (c *call) send(status int, contentType string, value any) {
-	data, err := json.Marshal(value, jsonOptions)
+	data, err := marshal(value)
 	if err != nil {
 		c.problem(fmt.Errorf("write the answer: %w", err))
 		return

@@ -37,7 +37,7 @@ func eventRoutes() []endpoint {
 					return answer[jsontext.Value]{}, err
 				}
 				shown, err := showEvent(e)
-				return answer[jsontext.Value]{shown, sequence}, err
+				return answer[jsontext.Value]{value: shown, etag: sequence}, err
 			}),
 	}
 }

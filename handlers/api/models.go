@@ -28,7 +28,7 @@ func modelRoutes() []endpoint {
 				if err != nil {
 					return answer[Model]{}, err
 				}
-				return answer[Model]{showModel(v, m, sequence), sequence}, nil
+				return answer[Model]{value: showModel(v, m, sequence), etag: sequence}, nil
 			}),
 		write(http.MethodPut, "/v1/models/{model}/aliases/{alias}", "assignAlias", "Point an alias at a version", http.StatusOK,
 			func(c *call, body handlers.Assignment) (handlers.Command, error) {
@@ -42,7 +42,7 @@ func renderModel(_ *call, v projections.View, r events.Resource) (answer[Model],
 	if !ok {
 		return answer[Model]{}, handlers.NotFoundError{What: handlers.CodeModelNotFound, Name: r.Root.ID.String()}
 	}
-	return answer[Model]{showModel(v, m, sequence), sequence}, nil
+	return answer[Model]{value: showModel(v, m, sequence), etag: sequence}, nil
 }
 
 func renderAlias(_ *call, v projections.View, r events.Resource) (answer[Alias], error) {
@@ -51,7 +51,7 @@ func renderAlias(_ *call, v projections.View, r events.Resource) (answer[Alias],
 	if !ok || !assigned {
 		return answer[Alias]{}, handlers.NotFoundError{What: handlers.CodeVersionNotFound, Name: "@" + r.Alias}
 	}
-	return answer[Alias]{Alias{m.Name, m.ID.String(), r.Alias, version, sequence}, sequence}, nil
+	return answer[Alias]{value: Alias{m.Name, m.ID.String(), r.Alias, version, sequence}, etag: sequence}, nil
 }
 
 func listModels(c *call, v projections.View) (answer[ModelList], error) {
@@ -97,7 +97,7 @@ func versionRoutes() []endpoint {
 				if err != nil {
 					return answer[Version]{}, err
 				}
-				return showAnswer(c, v, id)
+				return cachedAnswer(c, v, id)
 			}),
 		write(http.MethodPost, "/v1/models/{model}/versions/{ref}/promote", "promoteVersion", "Move a version to another stage", http.StatusOK,
 			func(c *call, body handlers.Promotion) (handlers.Command, error) {
@@ -111,8 +111,8 @@ func renderVersion(c *call, v projections.View, r events.Resource) (answer[Versi
 }
 
 func showAnswer(c *call, v projections.View, id events.VersionID) (answer[Version], error) {
-	shown, err := c.server.showVersion(c.r.Context(), v, id)
-	return answer[Version]{shown, shown.Sequence}, err
+	shown, err := c.showVersion(v, id)
+	return answer[Version]{value: shown, etag: shown.Sequence}, err
 }
 
 func listVersions(c *call, v projections.View) (answer[VersionList], error) {

@@ -39,6 +39,7 @@ type server struct {
 	cfg     Config
 	mux     *http.ServeMux
 	digests digests
+	shown   shownVersions
 	metrics *metrics
 }
 
@@ -66,14 +67,20 @@ func (s *server) routes() []endpoint {
 	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.stateRoutes(), s.operationRoutes())
 }
 
+// Header values that every answer has. Nobody changes them.
+var (
+	noSniff = []string{"nosniff"}
+	noStore = []string{"no-store"}
+)
+
 // handle takes a request through its endpoint, and logs one line of it.
 func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
 	begin := s.cfg.Now()
 	c := &call{w: w, r: r, server: s, id: s.cfg.NewID(begin).String()}
 	h := w.Header()
-	h.Set("Modelog-Request-Id", c.id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
+	h["Modelog-Request-Id"] = []string{c.id}
+	h["X-Content-Type-Options"] = noSniff
+	h["Cache-Control"] = noStore
 	err := s.checkHost(r)
 	if err == nil {
 		err = e.serve(c)

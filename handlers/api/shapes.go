@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -169,12 +168,12 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 }
 
 // showVersion shows a version whole. Bulky details are read from the log.
-func (s *server) showVersion(ctx context.Context, v projections.View, id events.VersionID) (Version, error) {
+func (c *call) showVersion(v projections.View, id events.VersionID) (Version, error) {
 	sum, registration, err := summarize(v, id)
 	if err != nil {
 		return Version{}, err
 	}
-	d, err := s.details(ctx, registration)
+	d, err := c.details(registration)
 	if err != nil {
 		return Version{}, err
 	}
@@ -187,11 +186,16 @@ func (s *server) showVersion(ctx context.Context, v projections.View, id events.
 	}, nil
 }
 
-func (s *server) details(ctx context.Context, r *projections.Registration) (projections.Details, error) {
+// details finds what can be bulky: in the event that this request wrote, in
+// state, or in the log.
+func (c *call) details(r *projections.Registration) (projections.Details, error) {
+	if e, ok := c.wrote.(events.VersionRegistered); ok {
+		return projections.DetailsOf(e), nil
+	}
 	if !r.InLog {
 		return r.ReadDetails()
 	}
-	e, err := s.event(ctx, r.Sequence)
+	e, err := c.server.event(c.r.Context(), r.Sequence)
 	if err != nil {
 		return projections.Details{}, err
 	}

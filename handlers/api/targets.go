@@ -24,7 +24,7 @@ func targetRoutes() []endpoint {
 				if err != nil {
 					return answer[Target]{}, err
 				}
-				return answer[Target]{showTarget(v, t, sequence), sequence}, nil
+				return answer[Target]{value: showTarget(v, t, sequence), etag: sequence}, nil
 			}),
 		write(http.MethodPut, "/v1/targets/{environment}/{name}", "defineTarget", "Define a target", http.StatusOK,
 			func(c *call, spec handlers.TargetSpec) (handlers.Command, error) {
@@ -50,7 +50,7 @@ func renderTarget(_ *call, v projections.View, r events.Resource) (answer[Target
 	if !ok {
 		return answer[Target]{}, handlers.NotFoundError{What: handlers.CodeTargetNotFound, Name: r.Root.ID.String()}
 	}
-	return answer[Target]{showTarget(v, t, sequence), sequence}, nil
+	return answer[Target]{value: showTarget(v, t, sequence), etag: sequence}, nil
 }
 
 func listTargets(c *call, v projections.View) (answer[TargetList], error) {
