@@ -22,6 +22,9 @@ type table[K, V any] struct {
 	// recent has the revisions that may still be cut off, in the order of
 	// their sequences.
 	recent []recentRevision[K, V]
+
+	// hint is where revise last was: it searches each key twice.
+	hint btree.PathHint
 }
 
 // entry holds the key by value, so that looking one up makes nothing.
@@ -75,10 +78,10 @@ func (t *table[K, V]) remove(sequence uint64, key K) {
 }
 
 func (t *table[K, V]) revise(key K, rev revision[V]) {
-	e, ok := t.rows.Get(entry[K, V]{key: key})
+	e, ok := t.rows.GetHint(entry[K, V]{key: key}, &t.hint)
 	if !ok {
 		e = entry[K, V]{key, &row[V]{}}
-		t.rows.Set(e)
+		t.rows.SetHint(e, &t.hint)
 	}
 	r := e.row
 	if last := len(r.revisions) - 1; last >= 0 && r.revisions[last].sequence() == rev.sequence() {

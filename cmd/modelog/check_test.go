@@ -33,7 +33,6 @@ type checker struct {
 	history   *history // of the events in seen
 	seen      [][]byte // every event, as it was shown first
 	confirmed int      // the events up to here were shown since the last restart
-	checked   int      // the writes of the ledger, up to here, whose answers were compared
 }
 
 func newChecker(l *ledger, client *http.Client) *checker {
@@ -91,11 +90,11 @@ func (c *checker) read(ctx context.Context) error {
 	return c.ends()
 }
 
-// ends looks at where the log ended.
+// ends says what is lost when the log as it was ends with what was confirmed.
 func (c *checker) ends() error {
 	for _, w := range c.ledger.writes {
 		if w.sequence > uint64(c.confirmed) {
-			return fmt.Errorf("%w: %s, event %d; the log ends at %d", errLost, w.token, w.sequence, c.confirmed)
+			return fmt.Errorf("%w: %s, event %d; the log as it was ends at %d", errLost, w.token, w.sequence, c.confirmed)
 		}
 	}
 	if n := c.confirmed; n < len(c.seen) {
@@ -114,7 +113,7 @@ func (c *checker) next(raw []byte) error {
 		}
 		c.seen = append(c.seen, raw)
 	case !bytes.Equal(raw, c.seen[n]):
-		return fmt.Errorf("%w: event %d was %s, and is %s", errUnseen, n+1, c.seen[n], raw)
+		return fmt.Errorf("%w; it is now %s", c.ends(), raw)
 	}
 	c.confirmed++
 	return nil
@@ -123,11 +122,11 @@ func (c *checker) next(raw []byte) error {
 // answers compares what was acknowledged since the last check with what is shown
 // as of then.
 func (c *checker) answers(ctx context.Context) error {
-	for ; c.checked < len(c.ledger.writes); c.checked++ {
-		w := c.ledger.writes[c.checked]
-		if w.sequence == 0 || w.shown() == "" {
+	for _, w := range c.ledger.writes {
+		if w.sequence == 0 || w.compared || w.shown() == "" {
 			continue
 		}
+		w.compared = true
 		shown, err := c.body(ctx, w.shown()+"?as_of="+strconv.FormatUint(w.sequence, 10))
 		if err != nil {
 			return err

@@ -269,7 +269,7 @@ func (c *crashes) killStarting(ctx context.Context) error {
 }
 
 func (c *crashes) cut() error {
-	lost, err := cutPower(c.data, c.notes)
+	lost, err := cutPower(c.data, c.notes, c.chance)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type write struct {
 	// What was answered.
 	sequence uint64 // 0 while it isn't acknowledged
 	answer   []byte
+	compared bool // with what is shown since
 }
 
 // version reads the version that the answer to a registration shows.

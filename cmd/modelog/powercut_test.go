@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,8 +24,9 @@ import (
 // it wrote, synced or not. What a power cut leaves is simulated here: the
 // program notes the size of every file before each sync, and records the note
 // when the sync is done, where no power cut reaches. After the kill, what was
-// written after the last note that was recorded is taken away: files get their
-// noted size back, and new ones are removed.
+// written after the last note that was recorded is taken away, wholly or in
+// part: files get their noted size back, or end somewhere behind it, or end in
+// zeros; and new files are removed.
 //
 // That holds for files that only grow. The server's blocks do, until they are
 // full: then they are compressed into a new file, which is synced before it gets
@@ -197,8 +199,8 @@ type loss struct {
 }
 
 // cutPower leaves of a data directory, whose server was killed, what the last
-// note says.
-func cutPower(data, notes string) (loss, error) {
+// note says, and by chance a part of what came after it.
+func cutPower(data, notes string, chance *rand.Rand) (loss, error) {
 	n, _, err := readNotes(notes)
 	if err != nil {
 		return loss{}, err
@@ -217,7 +219,7 @@ func cutPower(data, notes string) (loss, error) {
 			}
 		case is.Size > was.Size:
 			lost.bytes += is.Size - was.Size
-			return os.Truncate(path, was.Size)
+			return shorten(path, was.Size, is.Size, chance)
 		}
 		return nil
 	})
@@ -229,4 +231,16 @@ func cutPower(data, notes string) (loss, error) {
 		return lost, fmt.Errorf("cut the power: %w", err)
 	}
 	return lost, nil
+}
+
+// shorten takes away what a file has beyond a size that is durable.
+func shorten(path string, durable, size int64, chance *rand.Rand) error {
+	switch chance.IntN(4) {
+	case 0: // a part of it was written back, to the middle of a record as likely as not
+		return os.Truncate(path, durable+chance.Int64N(size-durable))
+	case 1: // the size was, the content not
+		return errors.Join(os.Truncate(path, durable), os.Truncate(path, size))
+	default:
+		return os.Truncate(path, durable)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -57,8 +58,9 @@ func (c *call) problem(err error) {
 // readBody reads a JSON body strictly: unknown and duplicate members, wrong
 // types, invalid UTF-8 and trailing data are refused, naming where.
 func (c *call) readBody(into any) error {
-	var buf bytes.Buffer
-	buf.Grow(int(min(max(c.r.ContentLength, 0), maxBody)) + bytes.MinRead)
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
 	_, err := buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -69,6 +71,9 @@ func (c *call) readBody(into any) error {
 	}
 	return bodyError(unmarshal(buf.Bytes(), into))
 }
+
+// buffers are for bodies, of which nothing is kept.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // unmarshal reads JSON strictly. Numbers that are spelled as strings are rare, so
 // they are looked for only when there is something that a plain reader refuses.
@@ -82,6 +87,9 @@ func unmarshal(data []byte, into any) error {
 
 // marshal writes JSON, numbers that it can't spell as strings.
 func marshal(value any) ([]byte, error) {
+	if v, ok := value.(Version); ok {
+		return appendVersion(make([]byte, 0, 2048), &v)
+	}
 	if data, err := json.Marshal(value, plainOptions); err == nil {
 		return data, nil
 	}
@@ -121,15 +129,23 @@ func readFloat(dec *jsontext.Decoder, f *float64) error {
 }
 
 func writeFloat(enc *jsontext.Encoder, f float64) error {
+	if s := spellFloat(f); s != "" {
+		return enc.WriteToken(jsontext.String(s))
+	}
+	return errors.ErrUnsupported
+}
+
+// spellFloat spells a number that JSON can't, and gives nothing for any other.
+func spellFloat(f float64) string {
 	switch {
 	case math.IsNaN(f):
-		return enc.WriteToken(jsontext.String("NaN"))
+		return "NaN"
 	case math.IsInf(f, 1):
-		return enc.WriteToken(jsontext.String("Infinity"))
+		return "Infinity"
 	case math.IsInf(f, -1):
-		return enc.WriteToken(jsontext.String("-Infinity"))
+		return "-Infinity"
 	default:
-		return errors.ErrUnsupported
+		return ""
 	}
 }
 

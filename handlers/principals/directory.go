@@ -191,8 +191,12 @@ func (d *Directory) read(ctx context.Context) error {
 		return err
 	}
 	info, err := consumer.Info(ctx)
-	if err != nil || info.NumPending == 0 { // the rest was erased
+	if err != nil {
 		return err
+	}
+	if info.NumPending == 0 { // the rest was erased
+		d.last = end
+		return nil
 	}
 	messages, err := consumer.Messages()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,8 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const testTimeout = 20 * time.Second
 
 var (
 	registryID = ulid.MustParse("01KXFT0000REG1STRY00000000")
@@ -173,49 +172,59 @@ func TestWhatIsAppliedIsNotVisibleAndCanBeCut(t *testing.T) {
 }
 
 func TestWaitReturnsWhenTheSequenceIsVisible(t *testing.T) {
-	r := runner.New(nil)
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-	defer cancel()
-	if err := r.Wait(ctx, 0); err != nil {
-		t.Errorf("for what is visible already: %v", err)
-	}
-	waited := make(chan error)
-	for range 8 {
-		go func() { waited <- r.Wait(ctx, 3) }()
-	}
-	r.Apply(created())
-	r.Apply(model(2))
-	r.Publish(2)
-	select {
-	case err := <-waited:
-		t.Errorf("it returns at 2 (%v)", err)
-	default:
-	}
-	r.Apply(model(3))
-	r.Publish(3)
-	for range 8 {
-		if err := <-waited; err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		r := runner.New(nil)
+		if err := r.Wait(t.Context(), 0); err != nil {
+			t.Errorf("for what is visible already: %v", err)
 		}
-	}
+		waited := make(chan error, 8)
+		for range cap(waited) {
+			go func() { waited <- r.Wait(t.Context(), 3) }()
+		}
+		synctest.Wait() // for all of them to wait
+		r.Apply(created())
+		r.Apply(model(2))
+		r.Publish(2)
+		r.Apply(model(3))
+		synctest.Wait()
+		if n := len(waited); n != 0 {
+			t.Errorf("%d return at 2", n)
+		}
+		r.Publish(3)
+		synctest.Wait()
+		if n := len(waited); n != cap(waited) {
+			t.Fatalf("%d of %d return at 3", n, cap(waited))
+		}
+		for range cap(waited) {
+			if err := <-waited; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
-	r := runner.New(nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	waited := make(chan error)
-	go func() { waited <- r.Wait(ctx, 1) }()
-	cancel()
-	if err := <-waited; !errors.Is(err, context.Canceled) {
-		t.Errorf("it returns %v", err)
-	}
-	// Whoever waits beside it isn't disturbed.
-	go func() { waited <- r.Wait(t.Context(), 1) }()
-	r.Apply(created())
-	r.Publish(1)
-	if err := <-waited; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := runner.New(nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended, other := make(chan error, 1), make(chan error, 1)
+		go func() { ended <- r.Wait(ctx, 1) }()
+		go func() { other <- r.Wait(t.Context(), 1) }()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("it returns %v", err)
+		}
+		synctest.Wait()
+		if len(other) != 0 {
+			t.Error("it disturbs whoever waits beside it")
+		}
+		r.Apply(created())
+		r.Publish(1)
+		if err := <-other; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestALogThatCannotBeTheRegistrysIsRefused(t *testing.T) {
