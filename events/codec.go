@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -84,6 +85,8 @@ func newPlan(t reflect.Type) *plan {
 	switch t {
 	case reflect.TypeFor[ulid.ULID]():
 		return planFor(writeULID, readULID)
+	case reflect.TypeFor[time.Time]():
+		return planFor(writeTime, readTime)
 	case reflect.TypeFor[Hash]():
 		return planFor(writeHash, readHash)
 	case reflect.TypeFor[Text]():
@@ -173,6 +176,21 @@ func parseULID(s string) (ulid.ULID, error) {
 		return ulid.ULID{}, fmt.Errorf("%q is not a ULID in upper case", s)
 	}
 	return id, nil
+}
+
+func writeTime(w writer, t time.Time) error {
+	if err := checkTime(t); err != nil {
+		return err
+	}
+	return w.str(FormatTime(t))
+}
+
+func readTime(r reader) (time.Time, error) {
+	s, err := r.str()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return parseTime(s)
 }
 
 func writeHash(w writer, h Hash) error { return w.str(hex.EncodeToString(h[:])) }

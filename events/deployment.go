@@ -7,7 +7,9 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-var deploymentReaders = []kindReader{reads[DeploymentDeployed](), reads[DeploymentRolledBack]()}
+var deploymentReaders = []kindReader{
+	reads[DeploymentDeployed](), reads[DeploymentRolledBack](), reads[DeploymentWithdrawn](),
+}
 
 // AllAtOnce is the strategy of a deployment that takes all of a target's traffic
 // at once.
@@ -80,6 +82,24 @@ func (e DeploymentRolledBack) Resource() Resource {
 // Summary tells people what happened.
 func (e DeploymentRolledBack) Summary() string {
 	return because(fmt.Sprintf("rolled back from generation %d to %d, to %s", e.From, e.To, spellVariants(e.Variants)), e.Reason)
+}
+
+// DeploymentWithdrawn records that nothing runs on a target any more. The empty
+// table has a generation of its own: the sequence of this event.
+type DeploymentWithdrawn struct {
+	TargetID ulid.ULID `json:"target_id"`
+	From     uint64    `json:"from"` // the generation that was withdrawn
+	Reason   Text      `json:"reason,omitzero"`
+}
+
+func (DeploymentWithdrawn) kind() string { return "deployment.withdrawn.v1" }
+
+// Resource is the target.
+func (e DeploymentWithdrawn) Resource() Resource { return targetResource(e.TargetID) }
+
+// Summary tells people what happened.
+func (e DeploymentWithdrawn) Summary() string {
+	return because(fmt.Sprintf("withdrew generation %d", e.From), e.Reason)
 }
 
 func spellVariants(variants []Variant) string {

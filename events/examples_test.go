@@ -48,16 +48,40 @@ func examples() map[string]Event {
 			ModelID: modelID, Name: "fraud", Description: Plain("Scores card payments — größer is riskier"),
 			Tags: map[string]string{"team": "payments", "": "the empty key", "pii": ""},
 		}),
+		example("models/fraud", ModelDescribed{
+			ModelID: modelID, Description: &Text{Plain: "Scores transfers"}, Tags: map[string]string{"team": "risk"}, RemovedTags: []string{"pii", "team2"},
+		}),
+		example("models/card-fraud", ModelRenamed{ModelID: modelID, From: "fraud", To: "card-fraud", Reason: Plain("there is another one")}),
+		example("models/fraud", ModelLifecycleChanged{
+			ModelID: modelID, Lifecycle: Lifecycle{
+				Stages: []string{"Draft", "Live", "Retired"}, Archive: "Retired",
+				Transitions: [][2]string{{"Draft", "Live"}, {"Live", "Retired"}}, Exclusive: []string{"Live"},
+			}, Reason: Plain("one at a time"),
+		}),
+		example("models/fraud", ModelDeleted{ModelID: modelID, Name: "fraud", Versions: 8, Aliases: 2, Reason: Plain("replaced")}),
 		example("models/Gr%C3%B6%C3%9Fe%20100%25/versions/8", filledVersion()),
 		example("models/fraud/versions/8", VersionPromoted(filledTransition("Staging", "Production"))),
 		example("models/fraud/versions/8", VersionDemoted(filledTransition("Production", "Staging"))),
 		example("models/fraud/versions/8", VersionArchived(filledTransition("Staging", "Archived"))),
+		example("models/fraud/versions/8", VersionDescribed{
+			ModelID: modelID, Version: 8, Description: &Text{Plain: "third attempt"}, Tags: map[string]string{"reviewed": "yes"}, RemovedTags: []string{"stage"},
+		}),
+		example("models/fraud/versions/8", VersionDeprecated{
+			ModelID: modelID, Version: 8, Reason: Plain("drift"), Sunset: time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC),
+			Replacement: &VersionID{ModelID: baseID, Version: 9},
+		}),
+		example("models/fraud/versions/8", VersionRestored{ModelID: modelID, Version: 8, Reason: Plain("it was the monitor")}),
+		example("models/fraud/versions/8", VersionDeleted{ModelID: modelID, Version: 8, Aliases: []string{"challenger", "champion"}, Reason: Plain("withdrawn data")}),
+		example("models/fraud/aliases/champion", AliasRemoved{ModelID: modelID, Alias: "champion", From: 8, Reason: Plain("no champion")}),
 		example("models/fraud/aliases/champion", AliasAssigned{
 			ModelID: modelID, Alias: "champion", From: 7, To: 8, Reason: Plain("AUC +0.02"),
 		}),
 		example("targets/prod/scorer", TargetDefined{
 			TargetID: targetID, Environment: "prod", Name: "scorer", Description: Plain("Scores payments"),
 		}),
+		example("targets/prod/scorer", TargetDescribed{TargetID: targetID, Description: Plain("Scores transfers")}),
+		example("targets/prod/scorer", TargetRemoved{TargetID: targetID, Environment: "prod", Name: "scorer", Reason: Plain("moved")}),
+		example("targets/prod/scorer", DeploymentWithdrawn{TargetID: targetID, From: 4720, Reason: Plain("the experiment is over")}),
 		example("targets/prod/scorer", DeploymentDeployed{
 			TargetID: targetID, Strategy: AllAtOnce, Variants: filledVariants(), Reason: Plain("weekly release"), Forced: true,
 		}),

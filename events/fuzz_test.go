@@ -178,12 +178,11 @@ func FuzzLogSubject(f *testing.F) {
 			d := reflect.New(reflect.TypeOf(e.Data)).Elem()
 			d.Set(reflect.ValueOf(e.Data))
 			for _, field := range d.Fields() {
-				switch field.Kind() {
-				case reflect.String:
+				switch {
+				case field.Kind() == reflect.String:
 					field.SetString(text)
-				case reflect.Struct:
+				case field.Type() == reflect.TypeFor[Text]():
 					field.Set(reflect.ValueOf(Plain(text)))
-				default:
 				}
 			}
 			got := logSubject(d.Interface().(Data))

@@ -3,6 +3,7 @@ package events
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
@@ -37,7 +38,8 @@ func emptyFields(v reflect.Value, path string) []string {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
-	if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[Text]() { // a text is plain or sealed
+	whole := v.Type() == reflect.TypeFor[Text]() || v.Type() == reflect.TypeFor[time.Time]() // a text is plain or sealed
+	if v.Kind() != reflect.Struct || whole {
 		return nil
 	}
 	var empty []string

@@ -10,16 +10,28 @@ func TestSummariesTellPeopleWhatHappened(t *testing.T) {
 	const displacing = ", displacing 1-3, 7 (forced): AUC +0.02"
 	const variants = "version 8 as champion (95 %), version 1 as challenger (5 %)"
 	want := map[string]string{
-		"registry.created.v1":       "created the registry",
-		"model.registered.v1":       "registered the model",
-		"version.registered.v1":     "registered the version as 2.1.0, 2 artifacts, source s3://models/fraud/8/",
-		"version.promoted.v1":       "promoted from Staging to Production" + displacing,
-		"version.demoted.v1":        "demoted from Production to Staging" + displacing,
-		"version.archived.v1":       "archived from Staging to Archived" + displacing,
-		"alias.assigned.v1":         "pointed @champion at 8 instead of 7: AUC +0.02",
-		"target.defined.v1":         "defined the target",
-		"deployment.deployed.v1":    "deployed " + variants + " (forced): weekly release",
-		"deployment.rolled_back.v1": "rolled back from generation 4720 to 18446744073709551615, to " + variants + ": [sealed]",
+		"registry.created.v1":        "created the registry",
+		"model.registered.v1":        "registered the model",
+		"model.described.v1":         "changed the description, set 1 tag, removed 2 tags",
+		"model.renamed.v1":           `renamed from "fraud" to "card-fraud": there is another one`,
+		"model.lifecycle_changed.v1": "changed the lifecycle to Draft, Live, Retired: one at a time",
+		"model.deleted.v1":           "deleted the model with 8 versions: replaced",
+		"version.described.v1":       "changed the description, set 1 tag, removed 1 tag",
+		"version.deprecated.v1":      "deprecated until 2026-12-31T00:00:00.000Z, replaced by version 9 of another model: drift",
+		"version.restored.v1":        "restored from deprecation: it was the monitor",
+		"version.deleted.v1":         "deleted the version with @challenger, @champion: withdrawn data",
+		"alias.removed.v1":           "removed @champion, which pointed at 8: no champion",
+		"target.described.v1":        "changed the description",
+		"target.removed.v1":          "removed the target: moved",
+		"deployment.withdrawn.v1":    "withdrew generation 4720: the experiment is over",
+		"version.registered.v1":      "registered the version as 2.1.0, 2 artifacts, source s3://models/fraud/8/",
+		"version.promoted.v1":        "promoted from Staging to Production" + displacing,
+		"version.demoted.v1":         "demoted from Production to Staging" + displacing,
+		"version.archived.v1":        "archived from Staging to Archived" + displacing,
+		"alias.assigned.v1":          "pointed @champion at 8 instead of 7: AUC +0.02",
+		"target.defined.v1":          "defined the target",
+		"deployment.deployed.v1":     "deployed " + variants + " (forced): weekly release",
+		"deployment.rolled_back.v1":  "rolled back from generation 4720 to 18446744073709551615, to " + variants + ": [sealed]",
 	}
 	got := map[string]string{}
 	for kind, e := range examples() {

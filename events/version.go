@@ -3,12 +3,14 @@ package events
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
 var versionReaders = []kindReader{
-	reads[VersionRegistered](), reads[VersionPromoted](), reads[VersionDemoted](), reads[VersionArchived](),
+	reads[VersionRegistered](), reads[VersionDescribed](), reads[VersionPromoted](), reads[VersionDemoted](),
+	reads[VersionArchived](), reads[VersionDeprecated](), reads[VersionRestored](), reads[VersionDeleted](),
 }
 
 // VersionRegistered records a new model version: where its files are, what they
@@ -69,7 +71,7 @@ func (VersionRegistered) kind() string { return "version.registered.v1" }
 
 // Resource is the version.
 func (e VersionRegistered) Resource() Resource {
-	return Resource{Root: Root{ModelRoot, e.ModelID}, Version: e.Version}
+	return versionResource(e.ModelID, e.Version)
 }
 
 // Summary tells people what happened.
@@ -82,6 +84,97 @@ func (e VersionRegistered) Summary() string {
 		parts = append(parts, count(n, "artifact"))
 	}
 	return strings.Join(append(parts, "source "+e.Source), ", ")
+}
+
+// VersionDescribed records a change of a version's description or tags. What it
+// doesn't name stays as it was.
+type VersionDescribed struct {
+	ModelID     ulid.ULID         `json:"model_id"`
+	Version     int               `json:"version"`
+	Description *Text             `json:"description,omitempty"`  // the new one, absent if it stays
+	Tags        map[string]string `json:"tags,omitempty"`         // set, or set anew
+	RemovedTags []string          `json:"removed_tags,omitempty"` // sorted
+}
+
+func (VersionDescribed) kind() string { return "version.described.v1" }
+
+// Resource is the version.
+func (e VersionDescribed) Resource() Resource { return versionResource(e.ModelID, e.Version) }
+
+// Summary tells people what happened.
+func (e VersionDescribed) Summary() string { return described(e.Description, e.Tags, e.RemovedTags) }
+
+// VersionDeprecated records that a version should not be used any more: it stays
+// where it is, but is not newly promoted or deployed. A later one replaces what
+// an earlier one said.
+type VersionDeprecated struct {
+	ModelID     ulid.ULID  `json:"model_id"`
+	Version     int        `json:"version"`
+	Reason      Text       `json:"reason,omitzero"`
+	Sunset      time.Time  `json:"sunset,omitzero"` // when it will be gone
+	Replacement *VersionID `json:"replacement,omitempty"`
+}
+
+func (VersionDeprecated) kind() string { return "version.deprecated.v1" }
+
+// Resource is the version.
+func (e VersionDeprecated) Resource() Resource { return versionResource(e.ModelID, e.Version) }
+
+// Summary tells people what happened.
+func (e VersionDeprecated) Summary() string {
+	s := "deprecated"
+	if !e.Sunset.IsZero() {
+		s += " until " + FormatTime(e.Sunset)
+	}
+	if e.Replacement != nil {
+		s += fmt.Sprintf(", replaced by version %d", e.Replacement.Version)
+		if e.Replacement.ModelID != e.ModelID {
+			s += " of another model"
+		}
+	}
+	return because(s, e.Reason)
+}
+
+// VersionRestored records that a version isn't deprecated any more.
+type VersionRestored struct {
+	ModelID ulid.ULID `json:"model_id"`
+	Version int       `json:"version"`
+	Reason  Text      `json:"reason,omitzero"`
+}
+
+func (VersionRestored) kind() string { return "version.restored.v1" }
+
+// Resource is the version.
+func (e VersionRestored) Resource() Resource { return versionResource(e.ModelID, e.Version) }
+
+// Summary tells people what happened.
+func (e VersionRestored) Summary() string { return because("restored from deprecation", e.Reason) }
+
+// VersionDeleted records that a version is gone, and which aliases went with it.
+// Its number and its semantic version are not used again.
+type VersionDeleted struct {
+	ModelID ulid.ULID `json:"model_id"`
+	Version int       `json:"version"`
+	Aliases []string  `json:"aliases,omitempty"` // sorted
+	Reason  Text      `json:"reason,omitzero"`
+}
+
+func (VersionDeleted) kind() string { return "version.deleted.v1" }
+
+// Resource is the version.
+func (e VersionDeleted) Resource() Resource { return versionResource(e.ModelID, e.Version) }
+
+// Summary tells people what happened.
+func (e VersionDeleted) Summary() string {
+	s := "deleted the version"
+	if n := len(e.Aliases); n > 0 {
+		s += " with @" + strings.Join(e.Aliases, ", @")
+	}
+	return because(s, e.Reason)
+}
+
+func versionResource(model ulid.ULID, version int) Resource {
+	return Resource{Root: Root{ModelRoot, model}, Version: version}
 }
 
 // Transition records that a version moved from one stage to another, and which
@@ -129,17 +222,17 @@ func (VersionArchived) kind() string { return "version.archived.v1" }
 
 // Resource is the version.
 func (e VersionPromoted) Resource() Resource {
-	return Resource{Root: Root{ModelRoot, e.ModelID}, Version: e.Version}
+	return versionResource(e.ModelID, e.Version)
 }
 
 // Resource is the version.
 func (e VersionDemoted) Resource() Resource {
-	return Resource{Root: Root{ModelRoot, e.ModelID}, Version: e.Version}
+	return versionResource(e.ModelID, e.Version)
 }
 
 // Resource is the version.
 func (e VersionArchived) Resource() Resource {
-	return Resource{Root: Root{ModelRoot, e.ModelID}, Version: e.Version}
+	return versionResource(e.ModelID, e.Version)
 }
 
 // Summary tells people what happened.

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 var kindForm = regexp.MustCompile(`^[a-z]+\.[a-z_]+\.v[1-9][0-9]*$`)
@@ -118,6 +119,9 @@ func eachStruct(t reflect.Type, visit func(reflect.Type)) {
 	case reflect.Struct:
 		if t == reflect.TypeFor[Text]() { // has forms of its own
 			eachStruct(reflect.TypeFor[sealedForm](), visit)
+			return
+		}
+		if t == reflect.TypeFor[time.Time]() { // has a form of its own
 			return
 		}
 		visit(t)

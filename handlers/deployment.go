@@ -17,6 +17,9 @@ type Deployment struct {
 	// IfGeneration, unless absent, is the generation that the target must have
 	// now; 0 says that nothing may ever have been deployed there.
 	IfGeneration *uint64 `json:"if_generation,omitempty"`
+	// Force passes over a rule that speaks against it, with a reason: the
+	// version is deprecated.
+	Force bool `json:"force,omitzero"`
 }
 
 // DeployVersion asks to run a version on a target, in place of what runs there.
@@ -43,6 +46,7 @@ func (cmd *DeployVersion) check() error {
 		c.fail("/strategy", "enum", "must be %s", events.AllAtOnce)
 	}
 	c.length("/reason", d.Reason, MaxReason)
+	c.forced(d.Force, d.Reason)
 	return c.err()
 }
 
@@ -66,8 +70,12 @@ func (cmd *DeployVersion) decide(v projections.View, _ occasion) (decision, erro
 	if deployed && current.Strategy == d.Strategy && slices.Equal(current.Variants, variants) {
 		return alreadySo(targetResource(t))
 	}
+	against := deprecated(v, id, "deploy")
+	if against != nil && !d.Force {
+		return decision{}, against
+	}
 	return write(events.DeploymentDeployed{
-		TargetID: t.ID, Strategy: d.Strategy, Variants: variants, Reason: events.Plain(d.Reason),
+		TargetID: t.ID, Strategy: d.Strategy, Variants: variants, Reason: events.Plain(d.Reason), Forced: against != nil,
 	})
 }
 
@@ -112,6 +120,12 @@ func (cmd *RollBack) decide(v projections.View, _ occasion) (decision, error) {
 	if err != nil {
 		return decision{}, err
 	}
+	for _, variant := range restored.Variants {
+		id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
+		if _, _, ok := v.Version(id); !ok {
+			return decision{}, RuleError{CodeVersionGone, fmt.Sprintf("%s can't go back to generation %d: %s, which ran then, was deleted; name an earlier generation, or deploy the version you want", t.Name, to, versionName(v, id))}
+		}
+	}
 	return write(events.DeploymentRolledBack{
 		TargetID: t.ID, From: generation, To: to, Strategy: restored.Strategy, Variants: restored.Variants,
 		Reason: events.Plain(cmd.Rollback.Reason),
@@ -135,3 +149,37 @@ func earlier(v projections.View, t *projections.Target, current *projections.Rou
 }
 
 func (cmd *RollBack) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
+
+// Withdrawal says why nothing is to run.
+type Withdrawal struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Undeploy asks that nothing run on a target.
+type Undeploy struct {
+	Target     projections.TargetName `json:"target"`
+	Withdrawal Withdrawal             `json:"withdrawal"`
+}
+
+// Kind names the command.
+func (*Undeploy) Kind() string { return "undeploy" }
+
+func (cmd *Undeploy) check() error {
+	var c checker
+	c.length("/reason", cmd.Withdrawal.Reason, MaxReason)
+	return c.err()
+}
+
+func (cmd *Undeploy) decide(v projections.View, _ occasion) (decision, error) {
+	t, _, err := FindTarget(v, cmd.Target)
+	if err != nil {
+		return decision{}, err
+	}
+	current, generation, ok := v.Routes(t.ID)
+	if !ok || len(current.Variants) == 0 {
+		return alreadySo(targetResource(t))
+	}
+	return write(events.DeploymentWithdrawn{TargetID: t.ID, From: generation, Reason: events.Plain(cmd.Withdrawal.Reason)})
+}
+
+func (cmd *Undeploy) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }

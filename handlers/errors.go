@@ -26,7 +26,13 @@ const (
 	CodeForeignHost        Code = "foreign_host"
 	CodeModelExists        Code = "model_exists"
 	CodeSemverExists       Code = "semver_exists"
-	CodeTargetExists       Code = "target_exists"
+	CodeVersionDeprecated  Code = "version_deprecated"
+	CodeVersionDeployed    Code = "version_deployed"
+	CodeVersionAliased     Code = "version_aliased"
+	CodeVersionGone        Code = "version_gone"
+	CodeTransition         Code = "transition_not_allowed"
+	CodeStageInUse         Code = "stage_in_use"
+	CodeTargetInUse        Code = "target_in_use"
 	CodeNothingToRollBack  Code = "nothing_to_roll_back_to"
 	CodeNotAGeneration     Code = "not_a_generation"
 	CodePreconditionFailed Code = "precondition_failed"
@@ -71,7 +77,13 @@ var Errors = map[Code]Row{
 	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, "Host not allowed"},
 	CodeModelExists:        {http.StatusConflict, ExitConflict, "Model exists"},
 	CodeSemverExists:       {http.StatusConflict, ExitConflict, "Semantic version exists"},
-	CodeTargetExists:       {http.StatusConflict, ExitConflict, "Target exists"},
+	CodeVersionDeprecated:  {http.StatusConflict, ExitRule, "Version is deprecated"},
+	CodeVersionDeployed:    {http.StatusConflict, ExitRule, "Version is deployed"},
+	CodeVersionAliased:     {http.StatusConflict, ExitRule, "Version has aliases"},
+	CodeVersionGone:        {http.StatusConflict, ExitRule, "Version is gone"},
+	CodeTransition:         {http.StatusConflict, ExitRule, "Transition is not allowed"},
+	CodeStageInUse:         {http.StatusConflict, ExitRule, "Stage is in use"},
+	CodeTargetInUse:        {http.StatusConflict, ExitRule, "Target is in use"},
 	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, "Nothing to roll back to"},
 	CodeNotAGeneration:     {http.StatusConflict, ExitRule, "Not a generation to roll back to"},
 	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, "Precondition failed"},
@@ -89,6 +101,17 @@ var Errors = map[Code]Row{
 type Refusal interface {
 	error
 	Code() Code
+}
+
+// FieldsOf gives what an error says of single fields, nil for nothing.
+func FieldsOf(err error) []FieldError {
+	if invalid, ok := errors.AsType[InvalidError](err); ok {
+		return invalid.Fields
+	}
+	if d, ok := errors.AsType[DeprecatedError](err); ok {
+		return d.FieldErrors()
+	}
+	return nil
 }
 
 // CodeOf gives the code of an error, CodeInternal for one that has none.

@@ -49,6 +49,10 @@ func FindModel(v projections.View, name string) (*projections.Model, uint64, err
 	return m, sequence, nil
 }
 
+func modelResource(m *projections.Model) events.Resource {
+	return events.Resource{Root: events.Root{Kind: events.ModelRoot, ID: m.ID}}
+}
+
 func modelETag(v projections.View, name string) (uint64, bool) {
 	_, sequence, ok := v.Model(NormalName(name))
 	return sequence, ok

@@ -130,16 +130,16 @@ func find(v projections.View, model, ref string) (*projections.Model, events.Ver
 }
 
 // findWhole resolves a whole reference.
-func findWhole(v projections.View, pointer, whole string) (*projections.Model, events.VersionID, error) {
+func findWhole(v projections.View, pointer, whole string) (events.VersionID, error) {
 	model, ref, err := SplitReference(pointer, whole)
 	if err != nil {
-		return nil, events.VersionID{}, err
+		return events.VersionID{}, err
 	}
-	m, id, err := find(v, model, ref)
+	_, id, err := find(v, model, ref)
 	if missing, ok := errors.AsType[NotFoundError](err); ok {
 		err = fmt.Errorf("%s: %w", pointer, missing)
 	}
-	return m, id, pointingAt(pointer, err)
+	return id, pointingAt(pointer, err)
 }
 
 // pointingAt puts the field in which a reference was given into its refusal.

@@ -386,7 +386,7 @@ func TestTheRegistrarCountsWhatBecameOfCommands(t *testing.T) {
 	}
 	do(&DefineTarget{Target: prodScorer})
 	do(&DefineTarget{Target: prodScorer})
-	do(&DefineTarget{Target: prodScorer, Spec: TargetSpec{"new"}})
+	do(&RollBack{Target: prodScorer})
 	do(&RegisterModel{})
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(r.Collectors()...)
@@ -406,7 +406,7 @@ func TestTheRegistrarCountsWhatBecameOfCommands(t *testing.T) {
 	}
 	want := map[string]float64{
 		"modelog_commands_total define_target written": 1, "modelog_commands_total define_target unchanged": 1,
-		"modelog_commands_total define_target target_exists": 1, "modelog_commands_total register_model invalid": 1,
+		"modelog_commands_total roll_back nothing_to_roll_back_to": 1, "modelog_commands_total register_model invalid": 1,
 		"modelog_failed_appends_total": 1, "modelog_group_events": 2, "modelog_queue_length": 0, "modelog_visible_sequence": 2,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

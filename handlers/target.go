@@ -10,7 +10,8 @@ type TargetSpec struct {
 	Description string `json:"description,omitempty"`
 }
 
-// DefineTarget asks for a target: a place that models are deployed to.
+// DefineTarget asks for a target, a place that models are deployed to, or for
+// another description of one that is there.
 type DefineTarget struct {
 	Target projections.TargetName `json:"target"`
 	Spec   TargetSpec             `json:"spec"`
@@ -32,7 +33,7 @@ func (cmd *DefineTarget) decide(v projections.View, on occasion) (decision, erro
 		if t.Description == events.Plain(cmd.Spec.Description) {
 			return alreadySo(targetResource(t))
 		}
-		return decision{}, ExistsError{CodeTargetExists, "target " + cmd.Target.String(), "its description is another"}
+		return write(events.TargetDescribed{TargetID: t.ID, Description: events.Plain(cmd.Spec.Description)})
 	}
 	return write(events.TargetDefined{
 		TargetID: on.id, Environment: cmd.Target.Environment, Name: cmd.Target.Name,
@@ -41,6 +42,34 @@ func (cmd *DefineTarget) decide(v projections.View, on occasion) (decision, erro
 }
 
 func (cmd *DefineTarget) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
+
+// RemoveTarget asks that a target, on which nothing runs, be gone.
+type RemoveTarget struct {
+	Target   projections.TargetName `json:"target"`
+	Deletion Deletion               `json:"deletion"`
+}
+
+// Kind names the command.
+func (*RemoveTarget) Kind() string { return "remove_target" }
+
+func (cmd *RemoveTarget) check() error { return cmd.Deletion.check() }
+
+func (cmd *RemoveTarget) decide(v projections.View, _ occasion) (decision, error) {
+	t, _, err := FindTarget(v, cmd.Target)
+	if err != nil {
+		return decision{}, err
+	}
+	if routes, _, ok := v.Routes(t.ID); ok && len(routes.Variants) > 0 {
+		first := routes.Variants[0]
+		return decision{}, RuleError{CodeTargetInUse, t.Name.String() + " runs " +
+			versionName(v, events.VersionID{ModelID: first.ModelID, Version: first.Version}) + "; undeploy it first"}
+	}
+	return write(events.TargetRemoved{
+		TargetID: t.ID, Environment: t.Name.Environment, Name: t.Name.Name, Reason: events.Plain(cmd.Deletion.Reason),
+	})
+}
+
+func (cmd *RemoveTarget) etag(v projections.View) (uint64, bool) { return targetETag(v, cmd.Target) }
 
 // FindTarget finds a target by its name. It fails with NotFoundError. The sequence is
 // the one for the target's ETag.

@@ -20,8 +20,8 @@ func TestDefineTarget(t *testing.T) {
 		},
 		{name: "a target that is there, described the same, is nothing", given: all(defined(scorer, "scorer")), when: define("prod", "scorer", ""), so: targetAt(scorer)},
 		{
-			name: "a target that is there, described otherwise, is refused", given: all(defined(scorer, "scorer")), when: define("prod", "scorer", "new"),
-			refused: ExistsError{What: CodeTargetExists, Name: "target prod/scorer"},
+			name: "a target that is there gets the other description", given: all(defined(scorer, "scorer")), when: define("prod", "scorer", "new"),
+			then: events.TargetDescribed{TargetID: scorer, Description: events.Plain("new")},
 		},
 		{
 			name: "the same name in another environment is another target", given: all(defined(scorer, "scorer")), when: define("staging", "scorer", ""),

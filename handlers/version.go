@@ -1,8 +1,8 @@
 package handlers
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -13,6 +13,7 @@ import (
 // VersionSpec describes a new model version. Only the source is required.
 type VersionSpec struct {
 	Semver      string             `json:"semver,omitempty"`
+	Bump        string             `json:"bump,omitempty"` // major, minor, patch or auto, instead of semver
 	Source      string             `json:"source"`
 	Format      string             `json:"format,omitempty"`
 	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
@@ -45,6 +46,14 @@ func (cmd *RegisterVersion) check() error {
 			c.fail("/semver", "semantic_version", "%q is not a semantic version such as 2.1.0 (semver.org)", s.Semver)
 		}
 		c.length("/semver", s.Semver, MaxShort)
+	}
+	switch s.Bump {
+	case "", bumpMajor, bumpMinor, bumpPatch, bumpAuto:
+	default:
+		c.fail("/bump", "enum", "must be major, minor, patch or auto")
+	}
+	if s.Bump != "" && s.Semver != "" {
+		c.fail("/bump", "not_with_semver", "must not be given together with semver")
 	}
 	if c.required("/source", s.Source) {
 		c.uri("/source", s.Source)
@@ -124,28 +133,20 @@ func (cmd *RegisterVersion) decide(v projections.View, _ occasion) (decision, er
 		return decision{}, err
 	}
 	s := cmd.Spec
-	if s.Semver != "" {
-		sv, err := semver.StrictNewVersion(s.Semver)
-		if err != nil {
-			return decision{}, err // check has let it through
-		}
-		if number, taken := v.WithSemver(m.ID, sv); taken {
-			return decision{}, ExistsError{
-				CodeSemverExists, m.Name + "/" + s.Semver,
-				"it is version " + strconv.Itoa(number) + "; choose a higher semantic version",
-			}
-		}
-	}
 	var base *events.VersionID
 	if s.BaseModel != "" {
-		_, id, err := findWhole(v, "/base_model", s.BaseModel)
+		id, err := findWhole(v, "/base_model", s.BaseModel)
 		if err != nil {
 			return decision{}, err
 		}
 		base = &id
 	}
+	chosen, err := chooseSemver(v, m, s, base)
+	if err != nil {
+		return decision{}, err
+	}
 	return write(events.VersionRegistered{
-		ModelID: m.ID, Version: m.LastVersion + 1, Semver: s.Semver, Source: s.Source, Format: s.Format,
+		ModelID: m.ID, Version: m.LastVersion + 1, Semver: chosen, Source: s.Source, Format: s.Format,
 		Artifacts: s.Artifacts, RunID: s.RunID, Code: s.Code, Datasets: s.Datasets, Parameters: s.Parameters,
 		Metrics: s.Metrics, Signature: s.Signature, BaseModel: base, Tags: s.Tags,
 		Description: events.Plain(s.Description),
@@ -161,6 +162,9 @@ type Promotion struct {
 	// ArchiveExisting sends the other versions that are in the stage to the
 	// archive, in the same event.
 	ArchiveExisting bool `json:"archive_existing,omitzero"`
+	// Force passes over a rule that speaks against it, with a reason: the
+	// version is deprecated, or the lifecycle doesn't allow the transition.
+	Force bool `json:"force,omitzero"`
 }
 
 // PromoteVersion asks to move a version to another stage, forward, back or to
@@ -181,7 +185,15 @@ func (cmd *PromoteVersion) check() error {
 	c.required("/to", cmd.Promotion.To)
 	c.length("/to", cmd.Promotion.To, MaxShort)
 	c.length("/reason", cmd.Promotion.Reason, MaxReason)
+	c.forced(cmd.Promotion.Force, cmd.Promotion.Reason)
 	return c.err()
+}
+
+// forced asks for a reason of what is forced.
+func (c *checker) forced(force bool, reason string) {
+	if force && reason == "" {
+		c.fail("/reason", "required_if_forced", "is required with force")
+	}
 }
 
 func (cmd *PromoteVersion) decide(v projections.View, _ occasion) (decision, error) {
@@ -203,11 +215,17 @@ func (cmd *PromoteVersion) decide(v projections.View, _ occasion) (decision, err
 	t := events.Transition{
 		ModelID: m.ID, Version: id.Version, From: version.Stage, To: to, Reason: events.Plain(cmd.Promotion.Reason),
 	}
-	if cmd.Promotion.ArchiveExisting {
+	if cmd.Promotion.ArchiveExisting || lifecycle.Holds(to) {
 		t.Displaced = displaced(v, id, to)
 	}
 	if t.From == t.To && len(t.Displaced) == 0 {
 		return alreadySo(versionResource(id))
+	}
+	if against := notPromotable(v, m, t); against != nil {
+		if !cmd.Promotion.Force {
+			return decision{}, against
+		}
+		t.Forced = true
 	}
 	switch {
 	case to == lifecycle.Archive:
@@ -217,6 +235,32 @@ func (cmd *PromoteVersion) decide(v projections.View, _ occasion) (decision, err
 	default:
 		return write(events.VersionPromoted(t))
 	}
+}
+
+// notPromotable gives the rule that speaks against a transition, nil for none.
+func notPromotable(v projections.View, m *projections.Model, t events.Transition) error {
+	lifecycle := m.Lifecycle()
+	if t.From != t.To && !lifecycle.Allows(t.From, t.To) {
+		return RuleError{CodeTransition, fmt.Sprintf("%s/%d can't go from %s to %s; %s, or pass force with a reason",
+			m.Name, t.Version, t.From, t.To, spellAllowed(lifecycle, t.From))}
+	}
+	if t.To == lifecycle.Archive || lifecycle.Before(t.To, t.From) {
+		return nil
+	}
+	return deprecated(v, events.VersionID{ModelID: t.ModelID, Version: t.Version}, "promote")
+}
+
+func spellAllowed(l *events.Lifecycle, from string) string {
+	var to []string
+	for _, stage := range l.Stages {
+		if stage != from && l.Allows(from, stage) {
+			to = append(to, stage)
+		}
+	}
+	if len(to) == 0 {
+		return "there is no way on from " + from
+	}
+	return "it can go to " + strings.Join(to, ", ")
 }
 
 // displaced gives the other versions in a stage.

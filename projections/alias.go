@@ -45,6 +45,14 @@ func (s *State) aliasAssigned(c change, e events.AliasAssigned) {
 	s.reviseModel(c, e.ModelID, nil)
 }
 
+func (s *State) aliasRemoved(c change, e events.AliasRemoved) {
+	from := events.VersionID{ModelID: e.ModelID, Version: e.From}
+	s.aliases.remove(c.sequence, aliasKey{e.ModelID, e.Alias})
+	s.versionAliases.remove(c.sequence, versionAliasKey{from, e.Alias})
+	s.reviseVersion(c, from, nil)
+	s.reviseModel(c, e.ModelID, nil)
+}
+
 // Alias gives the version that an alias of a model points at, and the sequence
 // of the event that made it so.
 func (v View) Alias(model ulid.ULID, alias string) (version int, sequence uint64, ok bool) {

@@ -12,7 +12,7 @@ import (
 // RouteTable says what runs on a target. Its generation is the sequence of the
 // event that set it, which is that of its revision.
 type RouteTable struct {
-	Strategy string           `json:"strategy"`
+	Strategy string           `json:"strategy,omitempty"` // empty for a withdrawn table
 	Variants []events.Variant `json:"variants,omitempty"`
 	// Previous is the generation that a rollback goes to, 0 for none. A table
 	// that was rolled back from is in no later table's chain of them.
@@ -41,10 +41,28 @@ func (k deployedKey) compare(o deployedKey) int {
 }
 
 func (s *State) deploymentDeployed(c change, e events.DeploymentDeployed) {
-	current, _ := s.routes.at(c.sequence, e.TargetID)
 	s.setRoutes(c, e.TargetID, &RouteTable{
-		Strategy: s.intern(e.Strategy), Variants: e.Variants, Previous: current.sequence,
+		Strategy: s.intern(e.Strategy), Variants: e.Variants, Previous: s.ranBefore(c, e.TargetID),
 		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
+	})
+}
+
+// ranBefore gives the generation that a rollback from a new table goes to: the
+// present one, or, when nothing runs at present, what ran before that.
+func (s *State) ranBefore(c change, target ulid.ULID) uint64 {
+	current, ok := s.routes.at(c.sequence, target)
+	if !ok {
+		return 0
+	}
+	if len(current.value.Variants) == 0 {
+		return current.value.Previous
+	}
+	return current.sequence
+}
+
+func (s *State) deploymentWithdrawn(c change, e events.DeploymentWithdrawn) {
+	s.setRoutes(c, e.TargetID, &RouteTable{
+		Previous: s.ranBefore(c, e.TargetID), SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
 	})
 }
 
@@ -104,6 +122,22 @@ func (v View) DeployedTo(id events.VersionID) iter.Seq[*Target] {
 			if t, _, ok := v.TargetByID(k.TargetID); ok && !yield(t) {
 				return
 			}
+		}
+	}
+}
+
+// Deployed yields the versions of a model that run somewhere, by number.
+func (v View) Deployed(model ulid.ULID) iter.Seq[events.VersionID] {
+	return func(yield func(events.VersionID) bool) {
+		last := events.VersionID{}
+		for k := range v.state.deployed.ascend(v.Sequence, deployedKey{Version: events.VersionID{ModelID: model}}) {
+			if k.Version.ModelID != model {
+				return
+			}
+			if k.Version != last && !yield(k.Version) {
+				return
+			}
+			last = k.Version
 		}
 	}
 }

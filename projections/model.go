@@ -2,6 +2,7 @@ package projections
 
 import (
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -16,9 +17,12 @@ type Model struct {
 	Tags          map[string]string `json:"tags,omitempty"`
 	LatestVersion int               `json:"latest_version"` // the highest number that is there, 0 for none
 	LastVersion   int               `json:"last_version"`   // the highest number ever given, 0 for none
+	LiveVersions  int               `json:"live_versions"`  // how many are there
 	CreatedMilli  int64             `json:"created_at"`
 	UpdatedMilli  int64             `json:"updated_at"`
 	CreatedBy     string            `json:"created_by,omitempty"` // principal
+	OwnLifecycle  *events.Lifecycle `json:"lifecycle,omitempty"`  // nil for the default one
+	Renamed       uint64            `json:"renamed,omitzero"`     // sequence of the last renaming
 }
 
 // CreatedAt is when the model was registered.
@@ -28,7 +32,12 @@ func (m *Model) CreatedAt() time.Time { return fromMilli(m.CreatedMilli) }
 func (m *Model) UpdatedAt() time.Time { return fromMilli(m.UpdatedMilli) }
 
 // Lifecycle gives the model's stages and their rules.
-func (m *Model) Lifecycle() Lifecycle { return defaultLifecycle }
+func (m *Model) Lifecycle() *events.Lifecycle {
+	if m.OwnLifecycle != nil {
+		return m.OwnLifecycle
+	}
+	return events.DefaultLifecycle()
+}
 
 func (s *State) modelRegistered(c change, e events.ModelRegistered) {
 	s.models.put(c.sequence, e.ModelID, &Model{
@@ -36,6 +45,63 @@ func (s *State) modelRegistered(c change, e events.ModelRegistered) {
 		CreatedMilli: c.at, UpdatedMilli: c.at, CreatedBy: c.by,
 	})
 	s.modelNames.put(c.sequence, e.Name, e.ModelID)
+}
+
+func (s *State) modelDescribed(c change, e events.ModelDescribed) {
+	s.reviseModel(c, e.ModelID, func(m *Model) {
+		m.Description = changedText(m.Description, e.Description)
+		m.Tags = changedTags(m.Tags, e.Tags, e.RemovedTags)
+		m.UpdatedMilli = c.at
+	})
+}
+
+func (s *State) modelRenamed(c change, e events.ModelRenamed) {
+	s.modelNames.remove(c.sequence, e.From)
+	s.modelNames.put(c.sequence, e.To, e.ModelID)
+	s.reviseModel(c, e.ModelID, func(m *Model) { m.Name, m.Renamed, m.UpdatedMilli = e.To, c.sequence, c.at })
+}
+
+func (s *State) modelLifecycleChanged(c change, e events.ModelLifecycleChanged) {
+	s.reviseModel(c, e.ModelID, func(m *Model) { m.OwnLifecycle, m.UpdatedMilli = &e.Lifecycle, c.at })
+}
+
+// modelDeleted takes along everything that can be found under the model. What
+// was registered of its versions stays: it is a fact.
+func (s *State) modelDeleted(c change, e events.ModelDeleted) {
+	f, ok := s.models.at(c.sequence, e.ModelID)
+	if !ok {
+		return
+	}
+	s.models.remove(c.sequence, e.ModelID)
+	s.modelNames.remove(c.sequence, f.value.Name)
+	s.versions.removeAll(c.sequence, events.VersionID{ModelID: e.ModelID}, func(k events.VersionID) bool { return k.ModelID == e.ModelID })
+	s.stages.removeAll(c.sequence, stageKey{ModelID: e.ModelID}, func(k stageKey) bool { return k.ModelID == e.ModelID })
+	s.aliases.removeAll(c.sequence, aliasKey{ModelID: e.ModelID}, func(k aliasKey) bool { return k.ModelID == e.ModelID })
+	s.versionAliases.removeAll(c.sequence, versionAliasKey{Version: events.VersionID{ModelID: e.ModelID}},
+		func(k versionAliasKey) bool { return k.Version.ModelID == e.ModelID })
+}
+
+func changedText(old events.Text, change *events.Text) events.Text {
+	if change == nil {
+		return old
+	}
+	return *change
+}
+
+// changedTags gives a map of its own: values in the tables don't change.
+func changedTags(old, set map[string]string, removed []string) map[string]string {
+	tags := maps.Clone(old)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	maps.Copy(tags, set)
+	for _, k := range removed {
+		delete(tags, k)
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return tags
 }
 
 // reviseModel changes a copy of a model; without an edit it only notes that
@@ -68,6 +134,15 @@ func (v View) Model(name string) (m *Model, sequence uint64, ok bool) {
 func (v View) ModelByID(id ulid.ULID) (m *Model, sequence uint64, ok bool) {
 	f, ok := v.state.models.get(v.Sequence, id)
 	return f.value, f.sequence, ok
+}
+
+// NameOf gives the name of a model, or the last one of a model that is gone.
+func (v View) NameOf(id ulid.ULID) (string, bool) {
+	f, ok := v.state.models.known(v.Sequence, id)
+	if !ok {
+		return "", false
+	}
+	return f.value.Name, true
 }
 
 // Models yields the models by name, from a name on.

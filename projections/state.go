@@ -123,6 +123,14 @@ func (s *State) apply(c change, data events.Data) {
 		s.registry = Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: fromMilli(c.at)}
 	case events.ModelRegistered:
 		s.modelRegistered(c, d)
+	case events.ModelDescribed:
+		s.modelDescribed(c, d)
+	case events.ModelRenamed:
+		s.modelRenamed(c, d)
+	case events.ModelLifecycleChanged:
+		s.modelLifecycleChanged(c, d)
+	case events.ModelDeleted:
+		s.modelDeleted(c, d)
 	case events.VersionRegistered:
 		s.versionRegistered(c, d)
 	case events.VersionPromoted:
@@ -131,14 +139,30 @@ func (s *State) apply(c change, data events.Data) {
 		s.versionMoved(c, events.Transition(d))
 	case events.VersionArchived:
 		s.versionMoved(c, events.Transition(d))
+	case events.VersionDescribed:
+		s.versionDescribed(c, d)
+	case events.VersionDeprecated:
+		s.versionDeprecated(c, d)
+	case events.VersionRestored:
+		s.versionRestored(c, d)
+	case events.VersionDeleted:
+		s.versionDeleted(c, d)
 	case events.AliasAssigned:
 		s.aliasAssigned(c, d)
+	case events.AliasRemoved:
+		s.aliasRemoved(c, d)
 	case events.TargetDefined:
 		s.targetDefined(c, d)
+	case events.TargetDescribed:
+		s.targetDescribed(c, d)
+	case events.TargetRemoved:
+		s.targetRemoved(c, d)
 	case events.DeploymentDeployed:
 		s.deploymentDeployed(c, d)
 	case events.DeploymentRolledBack:
 		s.deploymentRolledBack(c, d)
+	case events.DeploymentWithdrawn:
+		s.deploymentWithdrawn(c, d)
 	}
 }
 

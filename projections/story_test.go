@@ -102,6 +102,10 @@ func (w *world) happen(e events.Event) {
 		w.keys[e.Key] = keyUse{e.Sequence, e.Request, e.Data.Resource()}
 	}
 	switch d := e.Data.(type) {
+	case events.ModelDescribed, events.ModelRenamed, events.ModelLifecycleChanged, events.ModelDeleted,
+		events.VersionDescribed, events.VersionDeprecated, events.VersionRestored, events.VersionDeleted,
+		events.AliasRemoved, events.TargetDescribed, events.TargetRemoved, events.DeploymentWithdrawn:
+		panic("the stories don't tell of " + e.Type())
 	case events.RegistryCreated:
 		w.registry = projections.Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: e.Time}
 	case events.ModelRegistered:

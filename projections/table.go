@@ -77,6 +77,21 @@ func (t *table[K, V]) remove(sequence uint64, key K) {
 	}
 }
 
+// removeAll ends the keys from one on for which under says yes.
+func (t *table[K, V]) removeAll(sequence uint64, from K, under func(K) bool) {
+	var keys []K
+	t.rows.Ascend(entry[K, V]{key: from}, func(e entry[K, V]) bool {
+		if !under(e.key) {
+			return false
+		}
+		keys = append(keys, e.key)
+		return true
+	})
+	for _, k := range keys {
+		t.remove(sequence, k)
+	}
+}
+
 func (t *table[K, V]) revise(key K, rev revision[V]) {
 	e, ok := t.rows.GetHint(entry[K, V]{key: key}, &t.hint)
 	if !ok {
@@ -162,6 +177,21 @@ func (t *table[K, V]) get(sequence uint64, key K) (found[V], bool) {
 	t.lock.RLock()
 	defer t.lock.RUnlock()
 	return t.at(sequence, key)
+}
+
+// known gives the last value up to a sequence, also of a key that is gone.
+func (t *table[K, V]) known(sequence uint64, key K) (found[V], bool) {
+	t.lock.RLock()
+	defer t.lock.RUnlock()
+	e, ok := t.rows.Get(entry[K, V]{key: key})
+	if !ok {
+		return found[V]{}, false
+	}
+	f, there := e.row.asOf(sequence)
+	if !there && f.sequence > 0 { // gone: the revision before has the value
+		return e.row.asOf(f.sequence - 1)
+	}
+	return f, there
 }
 
 // A scan visits a few rows at first, since most want one or two, then more and

@@ -45,6 +45,22 @@ func (s *State) targetDefined(c change, e events.TargetDefined) {
 	s.targetNames.put(c.sequence, name, e.TargetID)
 }
 
+func (s *State) targetDescribed(c change, e events.TargetDescribed) {
+	if f, ok := s.targets.at(c.sequence, e.TargetID); ok {
+		next := *f.value
+		next.Description = e.Description
+		s.targets.put(c.sequence, e.TargetID, &next)
+	}
+}
+
+func (s *State) targetRemoved(c change, e events.TargetRemoved) {
+	if f, ok := s.targets.at(c.sequence, e.TargetID); ok {
+		s.targets.remove(c.sequence, e.TargetID)
+		s.targetNames.remove(c.sequence, f.value.Name)
+		s.routes.remove(c.sequence, e.TargetID)
+	}
+}
+
 // Target finds a target by its name. The sequence is that of the last event
 // that changed anything shown with it.
 func (v View) Target(name TargetName) (t *Target, sequence uint64, ok bool) {

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"crypto/sha256"
 	"iter"
 	"strings"
 	"time"
@@ -24,6 +25,11 @@ type Registration struct {
 	InLog        bool              `json:"in_log,omitzero"`   // the details are too bulky, and stay in the log
 	CreatedMilli int64             `json:"created_at"`
 	CreatedBy    string            `json:"created_by,omitempty"` // principal
+
+	// Hashes of the details that tell how much a later version differs, zero
+	// for what is absent.
+	SignatureHash events.Hash `json:"signature_hash,omitzero"`
+	DatasetsHash  events.Hash `json:"datasets_hash,omitzero"`
 }
 
 // CreatedAt is when the version was registered.
@@ -64,6 +70,23 @@ type Version struct {
 	Description  events.Text       `json:"description,omitzero"`
 	Tags         map[string]string `json:"tags,omitempty"`
 	UpdatedMilli int64             `json:"updated_at"`
+	Deprecation  *Deprecation      `json:"deprecation,omitempty"` // nil for none
+}
+
+// Deprecation says that a version should not be used any more.
+type Deprecation struct {
+	Reason      events.Text       `json:"reason,omitzero"`
+	SinceMilli  int64             `json:"since"`
+	SunsetMilli int64             `json:"sunset,omitzero"` // 0 for none
+	Replacement *events.VersionID `json:"replacement,omitempty"`
+}
+
+// Since is when the version was deprecated.
+func (d *Deprecation) Since() time.Time { return fromMilli(d.SinceMilli) }
+
+// Sunset is when the version will be gone; ok is false when nobody said.
+func (d *Deprecation) Sunset() (at time.Time, ok bool) {
+	return fromMilli(d.SunsetMilli), d.SunsetMilli != 0
 }
 
 // UpdatedAt is when the version last changed.
@@ -133,9 +156,10 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered) {
 	} else {
 		r.InLog = true
 	}
+	r.SignatureHash, r.DatasetsHash = HashDetails(e.Signature, e.Datasets)
 	s.registrations.put(c.sequence, id, r)
 	v := &Version{
-		ID: id, Stage: defaultLifecycle.Initial(), Description: e.Description, Tags: e.Tags, UpdatedMilli: c.at,
+		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, Tags: e.Tags, UpdatedMilli: c.at,
 	}
 	s.versions.put(c.sequence, id, v)
 	s.stages.put(c.sequence, stageKey{id.ModelID, v.Stage, id.Version}, struct{}{})
@@ -144,13 +168,109 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered) {
 	}
 	s.reviseModel(c, id.ModelID, func(m *Model) {
 		m.LatestVersion, m.LastVersion, m.UpdatedMilli = e.Version, e.Version, c.at
+		m.LiveVersions++
 	})
 }
 
+// HashDetails hashes the details that tell how much two versions differ. What is
+// absent has the hash zero.
+func HashDetails(signature *events.Signature, datasets []events.Dataset) (signatureHash, datasetsHash events.Hash) {
+	if signature != nil {
+		signatureHash = hashOf(Details{Signature: signature})
+	}
+	if len(datasets) > 0 {
+		datasetsHash = hashOf(Details{Datasets: datasets})
+	}
+	return signatureHash, datasetsHash
+}
+
+func hashOf(d Details) (h events.Hash) {
+	b, err := events.AppendCanonical(nil, d)
+	if err != nil { // what was decoded from the log, or let in by the API, has a form
+		return h
+	}
+	sum := sha256.Sum256(b)
+	copy(h[:], sum[:])
+	return h
+}
+
+func (s *State) lifecycleOf(c change, model ulid.ULID) *events.Lifecycle {
+	if f, ok := s.models.at(c.sequence, model); ok {
+		return f.value.Lifecycle()
+	}
+	return events.DefaultLifecycle()
+}
+
+func (s *State) versionDescribed(c change, e events.VersionDescribed) {
+	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
+		v.Description = changedText(v.Description, e.Description)
+		v.Tags = changedTags(v.Tags, e.Tags, e.RemovedTags)
+		v.UpdatedMilli = c.at
+	})
+}
+
+func (s *State) versionDeprecated(c change, e events.VersionDeprecated) {
+	d := &Deprecation{Reason: e.Reason, SinceMilli: c.at, Replacement: e.Replacement}
+	if !e.Sunset.IsZero() {
+		d.SunsetMilli = e.Sunset.UnixMilli()
+	}
+	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
+		if v.Deprecation != nil {
+			d.SinceMilli = v.Deprecation.SinceMilli
+		}
+		v.Deprecation, v.UpdatedMilli = d, c.at
+	})
+}
+
+func (s *State) versionRestored(c change, e events.VersionRestored) {
+	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
+		v.Deprecation, v.UpdatedMilli = nil, c.at
+	})
+}
+
+// versionDeleted leaves what was registered, and the semantic version, which is
+// not used again.
+func (s *State) versionDeleted(c change, e events.VersionDeleted) {
+	id := events.VersionID{ModelID: e.ModelID, Version: e.Version}
+	f, ok := s.versions.at(c.sequence, id)
+	if !ok {
+		return
+	}
+	s.versions.remove(c.sequence, id)
+	s.stages.remove(c.sequence, stageKey{id.ModelID, f.value.Stage, id.Version})
+	for _, alias := range e.Aliases {
+		s.aliases.remove(c.sequence, aliasKey{id.ModelID, alias})
+		s.versionAliases.remove(c.sequence, versionAliasKey{id, alias})
+	}
+	s.reviseModel(c, id.ModelID, func(m *Model) {
+		m.UpdatedMilli = c.at
+		m.LiveVersions--
+		if m.LatestVersion == id.Version {
+			m.LatestVersion = s.latestBelow(c, id)
+		}
+	})
+}
+
+// latestBelow gives the highest number below one that is there, 0 for none.
+func (s *State) latestBelow(c change, id events.VersionID) int {
+	latest := 0
+	s.versions.rows.Descend(entry[events.VersionID, *Version]{key: id}, func(e entry[events.VersionID, *Version]) bool {
+		if e.key.ModelID != id.ModelID {
+			return false
+		}
+		if _, there := e.row.asOf(c.sequence); there {
+			latest = e.key.Version
+		}
+		return latest == 0
+	})
+	return latest
+}
+
 func (s *State) versionMoved(c change, e events.Transition) {
+	archive := s.intern(s.lifecycleOf(c, e.ModelID).Archive)
 	for _, r := range e.Displaced {
 		for n := r[0]; n <= r[1]; n++ {
-			s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: n}, defaultLifecycle.Archive)
+			s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: n}, archive)
 		}
 	}
 	s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, s.intern(e.To))
@@ -185,7 +305,26 @@ func (s *State) reviseVersion(c change, id events.VersionID, edit func(*Version)
 // anything shown with it.
 func (v View) Version(id events.VersionID) (version *Version, sequence uint64, ok bool) {
 	f, ok := v.state.versions.get(v.Sequence, id)
-	return f.value, f.sequence, ok
+	if !ok {
+		return nil, 0, false
+	}
+	sequence = max(f.sequence, v.renamed(id.ModelID))
+	if d := f.value.Deprecation; d != nil && d.Replacement != nil {
+		sequence = max(sequence, v.renamed(d.Replacement.ModelID))
+	}
+	if r, ok := v.Registration(id); ok && r.BaseModel != nil {
+		sequence = max(sequence, v.renamed(r.BaseModel.ModelID))
+	}
+	return f.value, sequence, true
+}
+
+// renamed gives the sequence of a model's last renaming, 0 for none.
+func (v View) renamed(model ulid.ULID) uint64 {
+	f, ok := v.state.models.known(v.Sequence, model)
+	if !ok {
+		return 0
+	}
+	return f.value.Renamed
 }
 
 // Registration gives what was registered of a version.

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
@@ -110,6 +111,7 @@ func formsOfTheCodec(source source) (map[reflect.Type]*jsonschema.Schema, error)
 	return map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[ulid.ULID]():   {Type: "string", Pattern: "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"},
 		reflect.TypeFor[events.Hash](): {Type: "string", Pattern: "^[0-9a-f]{32}$"},
+		reflect.TypeFor[time.Time]():   {Type: "string", Format: "date-time", Pattern: `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`},
 		reflect.TypeFor[events.Text](): text,
 		reflect.TypeFor[float64](): {AnyOf: []*jsonschema.Schema{
 			{Type: "number"}, {Enum: []any{"NaN", "Infinity", "-Infinity"}},
@@ -138,8 +140,11 @@ func open(s *jsonschema.Schema) {
 	if s == nil {
 		return
 	}
-	if len(s.Types) == 2 && s.Types[0] == "null" {
-		s.Type, s.Types = s.Types[1], nil
+	switch types := slices.DeleteFunc(s.Types, func(name string) bool { return name == "null" || name == "" }); len(types) {
+	case 0:
+		s.Types = nil
+	case 1:
+		s.Type, s.Types = types[0], nil
 	}
 	if a := s.AdditionalProperties; a != nil && a.Not != nil {
 		s.AdditionalProperties = nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
@@ -13,7 +14,7 @@ import (
 
 func (a *app) aliasCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "alias", GroupID: "registry", Short: "Point aliases at versions"}
-	cmd.AddCommand(a.aliasSetCommand())
+	cmd.AddCommand(a.aliasSetCommand(), a.aliasRemoveCommand())
 	return cmd
 }
 
@@ -42,6 +43,23 @@ func (a *app) aliasSetCommand() *cobra.Command {
 			_, err := fmt.Fprintf(w, "%s@%s points at %d, as of sequence %d\n", alias.Model, alias.Alias, alias.Version, alias.Sequence)
 			return err
 		})
+	}
+	return cmd
+}
+
+func (a *app) aliasRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rm MODEL@ALIAS", Short: "Remove an alias", Args: exactly("MODEL@ALIAS"),
+		Example: `  modelog alias rm fraud@challenger`,
+	}
+	c := a.reasoned(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		model, ref, err := handlers.SplitReference("MODEL@ALIAS", args[0])
+		alias, ok := strings.CutPrefix(ref, "@")
+		if err != nil || !ok {
+			return usage("%q is not an alias such as fraud@challenger", args[0])
+		}
+		return c.remove(cmd, path("models", model, "aliases", alias), false, args[0])
 	}
 	return cmd
 }

@@ -302,7 +302,6 @@ func badReferences() []badInput {
 		invalid(badInput{name: "an event that is no number", request: "GET /v1/events/last", field: "sequence"}),
 		{name: "a name that is taken", request: models, body: `{"name":"fraud"}`, status: 409, code: handlers.CodeModelExists, field: "fraud"},
 		{name: "a semantic version that is taken", request: versions, body: `{"source":"s3://x","semver":"1.0.0"}`, status: 409, code: handlers.CodeSemverExists, field: "1.0.0"},
-		{name: "a target that is taken", request: scorer, body: `{"description":"other"}`, status: 409, code: handlers.CodeTargetExists, field: "prod/scorer"},
 		{name: "nothing to roll back to", request: rollback, body: `{}`, status: 409, code: handlers.CodeNothingToRollBack},
 		{name: "an alias that is not as expected", request: champion, body: `{"version":1,"if_version":1}`, status: 412, code: handlers.CodePreconditionFailed, field: "if_version"},
 		{name: "a generation that is not as expected", request: deploy, body: `{"model":"fraud","ref":"1","if_generation":1}`, status: 412, code: handlers.CodePreconditionFailed, field: "if_generation"},

@@ -106,26 +106,38 @@ func call[A any](ctx context.Context, c *client, method, path string, body any) 
 	return answer, nil
 }
 
+// sequenceOf makes a call that answers with nothing but a sequence.
+func (c *client) sequenceOf(ctx context.Context, method, path string) (string, error) {
+	_, header, err := c.exchange(ctx, method, path, nil)
+	return header.Get("Modelog-Sequence"), err
+}
+
+// send makes a call, and gives the body of the answer.
 func (c *client) send(ctx context.Context, method, path string, body any) ([]byte, error) {
+	data, _, err := c.exchange(ctx, method, path, body)
+	return data, err
+}
+
+func (c *client) exchange(ctx context.Context, method, path string, body any) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	r, err := c.request(ctx, method, path, body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, nil, c.unreachable(err)
 	}
 	defer response.Body.Close() //nolint:errcheck // it was read, or the read failed
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, nil, c.unreachable(err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
-		return nil, problemOf(response, data)
+		return nil, nil, problemOf(response, data)
 	}
-	return data, nil
+	return data, response.Header, nil
 }
 
 func (c *client) unreachable(err error) error {

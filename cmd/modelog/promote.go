@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/modelog/modelog/handlers"
@@ -20,6 +18,7 @@ same event.`,
 		Example: `  modelog promote fraud/8 Production --archive-existing --reason "AUC +0.02"`,
 	}
 	c := a.reasoned(cmd)
+	cmd.Flags().BoolVar(&body.Force, "force", false, "although a rule speaks against it; needs a --reason")
 	cmd.Flags().BoolVar(&body.ArchiveExisting, "archive-existing", false, "archive the versions that are in the stage")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		model, ref, err := handlers.SplitReference("REF", args[0])
@@ -31,10 +30,7 @@ same event.`,
 		if err != nil {
 			return err
 		}
-		return c.print(v, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%s/%d is in %s, as of sequence %d\n", v.Model, v.Version, v.Stage, v.Sequence)
-			return err
-		})
+		return c.printVersion(v, "is in "+v.Stage)
 	}
 	return cmd
 }

@@ -45,6 +45,7 @@ they are, not the files: --artifact reads a local file for its digest and size.`
 	f.StringArrayVar(&r.artifacts, "artifact", nil, "local copy of a file of the version; can be repeated")
 	f.StringVar(&r.spec.Format, "format", "", "format of the model, such as onnx")
 	f.StringVar(&r.spec.Semver, "semver", "", "semantic version, such as 2.1.0")
+	f.StringVar(&r.spec.Bump, "bump", "", "let the registry choose the semantic version: major, minor, patch or auto")
 	f.StringVar(&r.spec.Description, "description", "", "what is new in it")
 	f.StringVar(&r.spec.RunID, "run-id", "", "training run that made it")
 	f.StringVar(&r.repository, "repository", "", "repository of the training code")

@@ -89,6 +89,7 @@ func showVersion(w io.Writer, v api.Version) error {
 		{"stage", v.Stage},
 		{"aliases", aliasList(v.Aliases)},
 		{"deployed to", strings.Join(v.DeployedTo, " ")},
+		{"deprecated", deprecation(v.Deprecation)},
 		{"source", v.Source},
 		{"format", v.Format},
 		{"description", v.Description},
@@ -110,6 +111,23 @@ func showVersion(w io.Writer, v api.Version) error {
 		{"updated", v.UpdatedAt},
 		{"sequence", number(v.Sequence)},
 	}...))
+}
+
+func deprecation(d *api.Deprecation) string {
+	if d == nil {
+		return ""
+	}
+	s := "since " + d.Since
+	if d.Sunset != "" {
+		s += ", gone from " + d.Sunset
+	}
+	if d.Replacement != "" {
+		s += ", use " + d.Replacement
+	}
+	if d.Reason != "" {
+		s += ": " + d.Reason
+	}
+	return s
 }
 
 func showTarget(w io.Writer, t api.Target) error {

@@ -12,15 +12,15 @@ import (
 )
 
 func (a *app) targetCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "target", GroupID: "registry", Short: "Define what models are deployed to"}
-	cmd.AddCommand(a.targetDefineCommand())
+	cmd := &cobra.Command{Use: "target", GroupID: "registry", Short: "Define and remove what models are deployed to"}
+	cmd.AddCommand(a.targetDefineCommand(), a.targetRemoveCommand())
 	return cmd
 }
 
 func (a *app) targetDefineCommand() *cobra.Command {
 	var spec handlers.TargetSpec
 	cmd := &cobra.Command{
-		Use: "define ENVIRONMENT/NAME", Short: "Define a target", Args: exactly("ENVIRONMENT/NAME"),
+		Use: "define ENVIRONMENT/NAME", Short: "Define a target, or change its description", Args: exactly("ENVIRONMENT/NAME"),
 		Example: `  modelog target define prod/scorer`,
 	}
 	c := a.writer(cmd)
@@ -38,6 +38,34 @@ func (a *app) targetDefineCommand() *cobra.Command {
 			_, err := fmt.Fprintf(w, "%s/%s is defined, as of sequence %d\n", t.Environment, t.Name, t.Sequence)
 			return err
 		})
+	}
+	return cmd
+}
+
+func (a *app) targetRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rm ENVIRONMENT/NAME", Short: "Remove a target on which nothing runs", Args: exactly("ENVIRONMENT/NAME"),
+		Example: `  modelog target rm staging/scorer`,
+	}
+	c := a.reasoned(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		at, err := targetPath(args[0])
+		if err != nil {
+			return err
+		}
+		return c.remove(cmd, at, false, args[0])
+	}
+	return cmd
+}
+
+func (a *app) undeployCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "undeploy ENVIRONMENT/NAME", GroupID: "registry", Short: "Let nothing run on a target", Args: exactly("ENVIRONMENT/NAME"),
+		Example: `  modelog undeploy staging/scorer --reason "the experiment is over"`,
+	}
+	c := a.reasoned(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return c.changeTarget(cmd, args[0], "undeploy", handlers.Withdrawal{Reason: c.reason})
 	}
 	return cmd
 }
@@ -60,13 +88,15 @@ resolved once; the event records the exact version.`,
 		Example: `  modelog deploy fraud@champion prod/scorer --reason "AUC +0.02"`,
 	}
 	c := a.reasoned(cmd)
+	var force bool
+	cmd.Flags().BoolVar(&force, "force", false, "although the version is deprecated; needs a --reason")
 	cmd.Flags().Uint64Var(&ifGeneration, "if-generation", 0, "only if the target has this generation now; 0: only if nothing was ever deployed there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		model, ref, err := handlers.SplitReference("REF", args[0])
 		if err != nil {
 			return err
 		}
-		body := handlers.Deployment{Model: model, Ref: ref, Reason: c.reason}
+		body := handlers.Deployment{Model: model, Ref: ref, Reason: c.reason, Force: force}
 		if cmd.Flags().Changed("if-generation") {
 			body.IfGeneration = &ifGeneration
 		}

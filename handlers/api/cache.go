@@ -52,6 +52,7 @@ func (s *shownVersions) put(key shownVersion, data []byte) {
 func cachedAnswer(c *call, v projections.View, id events.VersionID) (answer[Version], error) {
 	if _, sequence, ok := v.Version(id); ok {
 		if data, ok := c.server.shown.get(shownVersion{id, sequence}); ok {
+			c.warn(v, id)
 			return answer[Version]{etag: sequence, shown: data}, nil
 		}
 	}

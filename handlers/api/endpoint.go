@@ -135,6 +135,49 @@ func write[B, A any](method, path, name, summary string, status int,
 	}
 }
 
+// remove makes the row of a DELETE, which answers with nothing but the sequence
+// of its event.
+func remove(path, name, summary string, query []parameter, build func(c *call) (handlers.Command, error)) endpoint {
+	return endpoint{
+		method: http.MethodDelete, path: path, name: name, summary: summary, status: http.StatusNoContent, query: query,
+		serve: func(c *call) error {
+			if err := c.onlyKnownQuery(query); err != nil {
+				return err
+			}
+			cmd, err := build(c)
+			if err != nil {
+				return err
+			}
+			outcome, err := c.do(cmd)
+			if err != nil {
+				return err
+			}
+			c.setSequence(outcome.Sequence, 0)
+			c.status = http.StatusNoContent
+			c.w.WriteHeader(c.status)
+			return nil
+		},
+	}
+}
+
+var (
+	cascadeQuery = parameter{"cascade", "boolean", "true takes aliases along"}
+	reasonQuery  = parameter{"reason", "string", "Why, for those who read the log"}
+)
+
+func (c *call) deletion() (handlers.Deletion, error) {
+	query := c.r.URL.Query()
+	d := handlers.Deletion{Reason: query.Get("reason")}
+	switch query.Get("cascade") {
+	case "", "false":
+	case "true":
+		d.Cascade = true
+	default:
+		return d, handlers.InvalidField("cascade", "type", "must be true or false")
+	}
+	return d, nil
+}
+
 // readCommand reads the body of a write.
 func (c *call) readCommand(body any) error {
 	if err := c.onlyKnownQuery(nil); err != nil {
@@ -143,7 +186,8 @@ func (c *call) readCommand(body any) error {
 	// A form or a plain text could be sent by any web page that the user
 	// looks at; JSON can't, without being asked for.
 	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" {
+	patch := c.r.Method == http.MethodPatch && kind == "application/merge-patch+json"
+	if err != nil || (kind != "application/json" && !patch) {
 		return mediaTypeError{c.r.Header.Get("Content-Type")}
 	}
 	return c.readBody(body)

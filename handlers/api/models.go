@@ -30,11 +30,58 @@ func modelRoutes() []endpoint {
 				}
 				return answer[Model]{value: showModel(v, m, sequence), etag: sequence}, nil
 			}),
+		write(http.MethodPatch, "/v1/models/{model}", "describeModel", "Change a model's description and tags", http.StatusOK,
+			func(c *call, body Patch) (handlers.Command, error) {
+				return &handlers.DescribeModel{Model: c.r.PathValue("model"), Changes: body.changes()}, nil
+			}, renderModel),
+		remove("/v1/models/{model}", "deleteModel", "Delete a model with all of its versions", []parameter{cascadeQuery, reasonQuery},
+			func(c *call) (handlers.Command, error) {
+				d, err := c.deletion()
+				return &handlers.DeleteModel{Model: c.r.PathValue("model"), Deletion: d}, err
+			}),
+		write(http.MethodPost, "/v1/models/{model}/rename", "renameModel", "Give a model another name", http.StatusOK,
+			func(c *call, body handlers.Renaming) (handlers.Command, error) {
+				return &handlers.RenameModel{Model: c.r.PathValue("model"), Renaming: body}, nil
+			}, renderModel),
+		write(http.MethodPut, "/v1/models/{model}/lifecycle", "changeLifecycle", "Give a model another lifecycle", http.StatusOK,
+			func(c *call, body lifecycleBody) (handlers.Command, error) {
+				return &handlers.ChangeLifecycle{Model: c.r.PathValue("model"), Spec: body.spec()}, nil
+			}, renderModel),
+		remove("/v1/models/{model}/aliases/{alias}", "removeAlias", "Remove an alias",
+			[]parameter{{"if_version", "integer", "The version that the alias must point at now"}, reasonQuery}, removeAlias),
 		write(http.MethodPut, "/v1/models/{model}/aliases/{alias}", "assignAlias", "Point an alias at a version", http.StatusOK,
 			func(c *call, body handlers.Assignment) (handlers.Command, error) {
 				return &handlers.AssignAlias{Model: c.r.PathValue("model"), Alias: c.r.PathValue("alias"), Assignment: body}, nil
 			}, renderAlias),
 	}
+}
+
+// lifecycleBody is a lifecycle as it is shown, with a reason.
+type lifecycleBody struct {
+	Stages      []string    `json:"stages"`
+	Archive     string      `json:"archive"`
+	Transitions Transitions `json:"transitions,omitzero"`
+	Exclusive   []string    `json:"exclusive,omitempty"`
+	Reason      string      `json:"reason,omitempty"`
+}
+
+func (b lifecycleBody) spec() handlers.LifecycleSpec {
+	return handlers.LifecycleSpec{
+		Stages: b.Stages, Archive: b.Archive, Transitions: b.Transitions, Exclusive: b.Exclusive, Reason: b.Reason,
+	}
+}
+
+func removeAlias(c *call) (handlers.Command, error) {
+	query := c.r.URL.Query()
+	cmd := &handlers.RemoveAlias{Model: c.r.PathValue("model"), Alias: c.r.PathValue("alias"), Reason: query.Get("reason")}
+	if s := query.Get("if_version"); s != "" {
+		version, err := strconv.ParseUint(s, 10, 63)
+		if err != nil {
+			return nil, handlers.InvalidField("if_version", "type", "must be a version number")
+		}
+		cmd.IfVersion = &version
+	}
+	return cmd, nil
 }
 
 func renderModel(_ *call, v projections.View, r events.Resource) (answer[Model], error) {
@@ -103,6 +150,23 @@ func versionRoutes() []endpoint {
 			func(c *call, body handlers.Promotion) (handlers.Command, error) {
 				return &handlers.PromoteVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Promotion: body}, nil
 			}, renderVersion),
+		write(http.MethodPatch, "/v1/models/{model}/versions/{ref}", "describeVersion", "Change a version's description and tags", http.StatusOK,
+			func(c *call, body Patch) (handlers.Command, error) {
+				return &handlers.DescribeVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Changes: body.changes()}, nil
+			}, renderVersion),
+		write(http.MethodPost, "/v1/models/{model}/versions/{ref}/deprecate", "deprecateVersion", "Say that a version should not be used any more", http.StatusOK,
+			func(c *call, body handlers.Deprecation) (handlers.Command, error) {
+				return &handlers.DeprecateVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Deprecation: body}, nil
+			}, renderVersion),
+		write(http.MethodPost, "/v1/models/{model}/versions/{ref}/restore", "restoreVersion", "Undo a deprecation", http.StatusOK,
+			func(c *call, body handlers.Restoration) (handlers.Command, error) {
+				return &handlers.RestoreVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Restoration: body}, nil
+			}, renderVersion),
+		remove("/v1/models/{model}/versions/{ref}", "deleteVersion", "Delete a version", []parameter{cascadeQuery, reasonQuery},
+			func(c *call) (handlers.Command, error) {
+				d, err := c.deletion()
+				return &handlers.DeleteVersion{Model: c.r.PathValue("model"), Ref: c.r.PathValue("ref"), Deletion: d}, err
+			}),
 	}
 }
 
@@ -112,6 +176,7 @@ func renderVersion(c *call, v projections.View, r events.Resource) (answer[Versi
 
 func showAnswer(c *call, v projections.View, id events.VersionID) (answer[Version], error) {
 	shown, err := c.showVersion(v, id)
+	c.warn(v, id)
 	return answer[Version]{value: shown, etag: shown.Sequence}, err
 }
 

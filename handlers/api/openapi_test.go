@@ -19,7 +19,6 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
-	"github.com/modelog/modelog/projections"
 )
 
 var update = flag.Bool("update", false, "write the generated documents anew")
@@ -203,10 +202,11 @@ func (s *shapeSchemas) responses(e endpoint) m {
 	for _, h := range headers {
 		shown[h] = m{"$ref": "#/components/headers/" + h}
 	}
-	responses := m{strconv.Itoa(e.status): m{
-		"description": "As asked", "headers": shown,
-		"content": m{cmp.Or(e.media, "application/json"): m{"schema": s.named(e.answer)}},
-	}}
+	success := m{"description": "As asked", "headers": shown}
+	if e.answer != nil {
+		success["content"] = m{cmp.Or(e.media, "application/json"): m{"schema": s.named(e.answer)}}
+	}
+	responses := m{strconv.Itoa(e.status): success}
 	for _, status := range errorsOf(e) {
 		responses[strconv.Itoa(status)] = m{"$ref": "#/components/responses/" + strconv.Itoa(status)}
 	}
@@ -243,16 +243,33 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[Health](), reflect.TypeFor[Release](), reflect.TypeFor[Problem](), reflect.TypeFor[handlers.FieldError](),
 	reflect.TypeFor[handlers.ModelSpec](), reflect.TypeFor[handlers.VersionSpec](), reflect.TypeFor[handlers.Promotion](),
 	reflect.TypeFor[handlers.Assignment](), reflect.TypeFor[handlers.TargetSpec](), reflect.TypeFor[handlers.Deployment](),
-	reflect.TypeFor[handlers.Rollback](), reflect.TypeFor[projections.Lifecycle](),
+	reflect.TypeFor[handlers.Rollback](), reflect.TypeFor[Lifecycle](), reflect.TypeFor[lifecycleBody](), reflect.TypeFor[Patch](),
+	reflect.TypeFor[Deprecation](), reflect.TypeFor[handlers.Deprecation](), reflect.TypeFor[handlers.Restoration](),
+	reflect.TypeFor[handlers.Renaming](), reflect.TypeFor[handlers.Withdrawal](),
 	reflect.TypeFor[events.Artifact](), reflect.TypeFor[events.Code](), reflect.TypeFor[events.Dataset](), reflect.TypeFor[events.Signature](),
 }
+
+// schemaName gives the name of a type's schema. What is asked for and what is
+// shown may have one name in Go.
+func schemaName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[handlers.Deprecation]():
+		return "Deprecate"
+	case reflect.TypeFor[lifecycleBody]():
+		return "LifecycleSpec"
+	default:
+		return t.Name()
+	}
+}
+
+var two = func() *int { n := 2; return &n }()
 
 // named gives a reference to the schema of a type, and makes it.
 func (s *shapeSchemas) named(t reflect.Type) m {
 	if t == reflect.TypeFor[jsontext.Value]() {
 		return m{"type": "object"}
 	}
-	name := t.Name()
+	name := schemaName(t)
 	ref := m{"$ref": "#/components/schemas/" + name}
 	if _, made := s.components[name]; made {
 		return ref
@@ -261,11 +278,19 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 	special := map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[jsontext.Value](): {Type: "object", Description: "A structured CloudEvent"},
 		reflect.TypeFor[events.Object]():  {Type: "object"},
-		reflect.TypeFor[float64]():        {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Enum: []any{"NaN", "Infinity", "-Infinity"}}}},
+		reflect.TypeFor[textPatch]():      {Types: []string{"string", "null"}},
+		reflect.TypeFor[tagPatch](): {
+			Types: []string{"object", "null"}, AdditionalProperties: &jsonschema.Schema{Types: []string{"string", "null"}},
+		},
+		reflect.TypeFor[Transitions](): {AnyOf: []*jsonschema.Schema{
+			{Type: "string", Enum: []any{"any"}},
+			{Type: "array", Items: &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}, MinItems: two, MaxItems: two}},
+		}},
+		reflect.TypeFor[float64](): {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Enum: []any{"NaN", "Infinity", "-Infinity"}}}},
 	}
 	for _, shape := range shapes {
 		if shape != t {
-			special[shape] = &jsonschema.Schema{Ref: "#/components/schemas/" + shape.Name()}
+			special[shape] = &jsonschema.Schema{Ref: "#/components/schemas/" + schemaName(shape)}
 		}
 	}
 	schema, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: special})
@@ -301,17 +326,21 @@ func mentions(t, shape reflect.Type) bool {
 // answers may get new members, and requests have limits.
 func refine(t reflect.Type, schema *jsonschema.Schema) {
 	request := strings.Contains(t.PkgPath(), "handlers") && !strings.HasSuffix(t.PkgPath(), "/api") && t != reflect.TypeFor[handlers.FieldError]()
+	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]()
 	if !request {
 		schema.AdditionalProperties = nil
 	}
 	for name, p := range schema.Properties {
+		if t == reflect.TypeFor[Patch]() {
+			continue // null removes
+		}
 		switch types := slices.DeleteFunc(p.Types, func(s string) bool { return s == "null" || s == "" }); len(types) {
 		case 0:
 			p.Types = nil
 		case 1:
 			p.Type, p.Types = types[0], nil
 		}
-		if limit := limits[t.Name()+"."+name]; limit != nil {
+		if limit := limits[schemaName(t)+"."+name]; limit != nil {
 			limit(p)
 		}
 	}
@@ -348,4 +377,11 @@ var limits = map[string]func(*jsonschema.Schema){
 	"TargetSpec.description":  longest(handlers.MaxDescription),
 	"Deployment.reason":       longest(handlers.MaxReason),
 	"Rollback.reason":         longest(handlers.MaxReason),
+	"Deprecate.reason":        longest(handlers.MaxReason),
+	"Restoration.reason":      longest(handlers.MaxReason),
+	"Renaming.to":             longest(handlers.MaxName),
+	"Renaming.reason":         longest(handlers.MaxReason),
+	"Withdrawal.reason":       longest(handlers.MaxReason),
+	"LifecycleSpec.stages":    entries(handlers.MaxStages),
+	"LifecycleSpec.reason":    longest(handlers.MaxReason),
 }

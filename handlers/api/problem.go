@@ -42,9 +42,7 @@ func (c *call) problem(err error) {
 		Type: problemBase + strings.ReplaceAll(string(code), "_", "-"), Title: row.Title, Status: row.Status, Code: code,
 		Detail: err.Error(), Instance: c.r.URL.EscapedPath(), RequestID: c.id,
 	}
-	if invalid, ok := errors.AsType[handlers.InvalidError](err); ok {
-		p.Errors = invalid.Fields
-	}
+	p.Errors = handlers.FieldsOf(err)
 	if unavailable, ok := errors.AsType[handlers.UnavailableError](err); ok && unavailable.RetryAfter > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(unavailable.RetryAfter.Seconds()))))
 	}

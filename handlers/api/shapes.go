@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/projections"
@@ -13,17 +15,58 @@ import (
 
 // Model is how a registered model is shown.
 type Model struct {
-	ID            string                `json:"id"`
-	Name          string                `json:"name"`
-	Description   string                `json:"description"`
-	Tags          map[string]string     `json:"tags"`
-	Lifecycle     projections.Lifecycle `json:"lifecycle"`
-	Aliases       map[string]int        `json:"aliases"`
-	LatestVersion int                   `json:"latest_version,omitzero"` // absent without versions
-	CreatedAt     string                `json:"created_at"`
-	UpdatedAt     string                `json:"updated_at"`
-	CreatedBy     string                `json:"created_by,omitempty"`
-	Sequence      uint64                `json:"sequence"` // of the last event that changed anything shown here
+	ID            string            `json:"id"`
+	Name          string            `json:"name"`
+	Description   string            `json:"description"`
+	Tags          map[string]string `json:"tags"`
+	Lifecycle     Lifecycle         `json:"lifecycle"`
+	Aliases       map[string]int    `json:"aliases"`
+	LatestVersion int               `json:"latest_version,omitzero"` // absent without versions
+	CreatedAt     string            `json:"created_at"`
+	UpdatedAt     string            `json:"updated_at"`
+	CreatedBy     string            `json:"created_by,omitempty"`
+	Sequence      uint64            `json:"sequence"` // of the last event that changed anything shown here
+}
+
+// Lifecycle is how a model's lifecycle is shown.
+type Lifecycle struct {
+	Stages      []string    `json:"stages"`      // from first to last
+	Archive     string      `json:"archive"`     // takes displaced versions
+	Transitions Transitions `json:"transitions"` // "any", or those that are allowed
+	Exclusive   []string    `json:"exclusive"`   // hold one version only
+}
+
+// Transitions are those that a lifecycle allows, as from and to; none stands for
+// "any".
+type Transitions [][2]string
+
+// MarshalJSONTo writes "any" for none.
+func (t Transitions) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if len(t) == 0 {
+		return enc.WriteToken(jsontext.String("any"))
+	}
+	return json.MarshalEncode(enc, [][2]string(t))
+}
+
+// UnmarshalJSONFrom reads "any" as none.
+func (t *Transitions) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != jsontext.KindString {
+		return json.UnmarshalDecode(dec, (*[][2]string)(t))
+	}
+	token, err := dec.ReadToken()
+	if err == nil && token.String() != "any" {
+		err = fmt.Errorf("%q is neither any nor a list", token.String())
+	}
+	*t = nil
+	return err
+}
+
+// Deprecation is how it is shown that a version should not be used any more.
+type Deprecation struct {
+	Reason      string `json:"reason,omitempty"`
+	Since       string `json:"since"`
+	Sunset      string `json:"sunset,omitempty"`      // when the version will be gone
+	Replacement string `json:"replacement,omitempty"` // whole reference
 }
 
 // VersionSummary is how a model version is shown in lists.
@@ -41,6 +84,7 @@ type VersionSummary struct {
 	BaseModel   string            `json:"base_model,omitempty"`
 	Tags        map[string]string `json:"tags"`
 	Description string            `json:"description"`
+	Deprecation *Deprecation      `json:"deprecation,omitempty"`
 	DeployedTo  []string          `json:"deployed_to,omitempty"`
 	CreatedAt   string            `json:"created_at"`
 	UpdatedAt   string            `json:"updated_at"`
@@ -68,6 +112,7 @@ type Version struct {
 	BaseModel   string             `json:"base_model,omitempty"`
 	Tags        map[string]string  `json:"tags"`
 	Description string             `json:"description"`
+	Deprecation *Deprecation       `json:"deprecation,omitempty"`
 	DeployedTo  []string           `json:"deployed_to,omitempty"`
 	CreatedAt   string             `json:"created_at"`
 	UpdatedAt   string             `json:"updated_at"`
@@ -128,10 +173,35 @@ type Digest struct {
 func showModel(v projections.View, m *projections.Model, sequence uint64) Model {
 	return Model{
 		ID: m.ID.String(), Name: m.Name, Description: m.Description.String(), Tags: shownTags(m.Tags),
-		Lifecycle: m.Lifecycle(), Aliases: maps.Collect(v.Aliases(m.ID)), LatestVersion: m.LatestVersion,
+		Lifecycle: showLifecycle(m.Lifecycle()), Aliases: maps.Collect(v.Aliases(m.ID)), LatestVersion: m.LatestVersion,
 		CreatedAt: events.FormatTime(m.CreatedAt()), UpdatedAt: events.FormatTime(m.UpdatedAt()),
 		CreatedBy: m.CreatedBy, Sequence: sequence,
 	}
+}
+
+func showLifecycle(l *events.Lifecycle) Lifecycle {
+	return Lifecycle{l.Stages, l.Archive, Transitions(l.Transitions), append([]string{}, l.Exclusive...)}
+}
+
+func showDeprecation(v projections.View, d *projections.Deprecation) *Deprecation {
+	if d == nil {
+		return nil
+	}
+	shown := &Deprecation{Reason: d.Reason.String(), Since: events.FormatTime(d.Since())}
+	if at, ok := d.Sunset(); ok {
+		shown.Sunset = events.FormatTime(at)
+	}
+	if d.Replacement != nil {
+		shown.Replacement = showReference(v, *d.Replacement)
+	}
+	return shown
+}
+
+// showReference spells a version with the name of its model, or the last one of
+// a model that is gone.
+func showReference(v projections.View, id events.VersionID) string {
+	name, _ := v.NameOf(id.ModelID)
+	return name + "/" + strconv.Itoa(id.Version)
 }
 
 func shownTags(tags map[string]string) map[string]string {
@@ -153,13 +223,12 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 		Stage: version.Stage, Aliases: slices.AppendSeq([]string{}, v.AliasesOf(id)),
 		Source: registration.Source, Format: registration.Format, RunID: registration.RunID, Code: registration.Code,
 		Tags: shownTags(version.Tags), Description: version.Description.String(),
-		CreatedAt: events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(version.UpdatedAt()),
+		Deprecation: showDeprecation(v, version.Deprecation),
+		CreatedAt:   events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(version.UpdatedAt()),
 		CreatedBy: registration.CreatedBy, Sequence: sequence,
 	}
 	if base := registration.BaseModel; base != nil {
-		if m, _, ok := v.ModelByID(base.ModelID); ok {
-			s.BaseModel = handlers.VersionName(m, strconv.Itoa(base.Version))
-		}
+		s.BaseModel = showReference(v, *base)
 	}
 	for t := range v.DeployedTo(id) {
 		s.DeployedTo = append(s.DeployedTo, t.Name.String())
@@ -181,8 +250,9 @@ func (c *call) showVersion(v projections.View, id events.VersionID) (Version, er
 		Model: sum.Model, ModelID: sum.ModelID, Version: sum.Version, Semver: sum.Semver, Stage: sum.Stage,
 		Aliases: sum.Aliases, Source: sum.Source, Format: sum.Format, Artifacts: d.Artifacts, RunID: sum.RunID,
 		Code: sum.Code, Datasets: d.Datasets, Parameters: d.Parameters, Metrics: d.Metrics, Signature: d.Signature,
-		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, DeployedTo: sum.DeployedTo,
-		CreatedAt: sum.CreatedAt, UpdatedAt: sum.UpdatedAt, CreatedBy: sum.CreatedBy, Sequence: sum.Sequence,
+		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, Deprecation: sum.Deprecation,
+		DeployedTo: sum.DeployedTo,
+		CreatedAt:  sum.CreatedAt, UpdatedAt: sum.UpdatedAt, CreatedBy: sum.CreatedBy, Sequence: sum.Sequence,
 	}, nil
 }
 
@@ -219,11 +289,10 @@ func showTarget(v projections.View, t *projections.Target, sequence uint64) Targ
 	shown.DeployedAt, shown.DeployedBy = events.FormatTime(routes.SetAt()), routes.SetBy
 	shown.Reason = routes.Reason.String()
 	for _, variant := range routes.Variants {
-		one := Variant{ModelID: variant.ModelID.String(), Version: variant.Version, Role: variant.Role, Weight: variant.Weight}
-		if m, _, ok := v.ModelByID(variant.ModelID); ok {
-			one.Model = m.Name
-		}
-		shown.Variants = append(shown.Variants, one)
+		name, _ := v.NameOf(variant.ModelID)
+		shown.Variants = append(shown.Variants, Variant{
+			Model: name, ModelID: variant.ModelID.String(), Version: variant.Version, Role: variant.Role, Weight: variant.Weight,
+		})
 	}
 	return shown
 }

@@ -26,7 +26,7 @@ func targetRoutes() []endpoint {
 				}
 				return answer[Target]{value: showTarget(v, t, sequence), etag: sequence}, nil
 			}),
-		write(http.MethodPut, "/v1/targets/{environment}/{name}", "defineTarget", "Define a target", http.StatusOK,
+		write(http.MethodPut, "/v1/targets/{environment}/{name}", "defineTarget", "Define a target, or change its description", http.StatusOK,
 			func(c *call, spec handlers.TargetSpec) (handlers.Command, error) {
 				return &handlers.DefineTarget{Target: c.target(), Spec: spec}, nil
 			}, renderTarget),
@@ -38,6 +38,15 @@ func targetRoutes() []endpoint {
 			func(c *call, body handlers.Rollback) (handlers.Command, error) {
 				return &handlers.RollBack{Target: c.target(), Rollback: body}, nil
 			}, renderTarget),
+		write(http.MethodPost, "/v1/targets/{environment}/{name}/undeploy", "undeploy", "Let nothing run on a target", http.StatusOK,
+			func(c *call, body handlers.Withdrawal) (handlers.Command, error) {
+				return &handlers.Undeploy{Target: c.target(), Withdrawal: body}, nil
+			}, renderTarget),
+		remove("/v1/targets/{environment}/{name}", "removeTarget", "Remove a target on which nothing runs", []parameter{reasonQuery},
+			func(c *call) (handlers.Command, error) {
+				d, err := c.deletion()
+				return &handlers.RemoveTarget{Target: c.target(), Deletion: d}, err
+			}),
 	}
 }
 
@@ -45,10 +54,15 @@ func (c *call) target() projections.TargetName {
 	return projections.TargetName{Environment: c.r.PathValue("environment"), Name: c.r.PathValue("name")}
 }
 
-func renderTarget(_ *call, v projections.View, r events.Resource) (answer[Target], error) {
+func renderTarget(c *call, v projections.View, r events.Resource) (answer[Target], error) {
 	t, sequence, ok := v.TargetByID(r.Root.ID)
 	if !ok {
 		return answer[Target]{}, handlers.NotFoundError{What: handlers.CodeTargetNotFound, Name: r.Root.ID.String()}
+	}
+	if routes, _, ok := v.Routes(t.ID); ok {
+		for _, variant := range routes.Variants {
+			c.warn(v, events.VersionID{ModelID: variant.ModelID, Version: variant.Version})
+		}
 	}
 	return answer[Target]{value: showTarget(v, t, sequence), etag: sequence}, nil
 }

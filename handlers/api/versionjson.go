@@ -44,6 +44,9 @@ func appendVersion(dst []byte, v *Version) ([]byte, error) {
 	w.optional("base_model", v.BaseModel)
 	w.texts("tags", v.Tags)
 	w.str("description", v.Description)
+	if v.Deprecation != nil {
+		w.value("deprecation", v.Deprecation)
+	}
 	if len(v.DeployedTo) > 0 {
 		w.list("deployed_to", v.DeployedTo)
 	}

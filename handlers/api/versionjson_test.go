@@ -31,6 +31,7 @@ func TestVersionsAreWrittenAsMarshalWritesThem(t *testing.T) {
 			v.Datasets = append(v.Datasets, events.Dataset{Name: text.Draw(t, "name"), Digest: text.Draw(t, "digest"), Role: text.Draw(t, "role")})
 		}
 		if rapid.Bool().Draw(t, "has code") {
+			v.Deprecation = &Deprecation{Reason: text.Draw(t, "reason"), Since: text.Draw(t, "since"), Replacement: text.Draw(t, "replacement")}
 			v.Code = &events.Code{Repository: text.Draw(t, "repository"), Commit: text.Draw(t, "commit")}
 			v.Signature = &events.Signature{Inputs: []events.Object{{"name": text.Draw(t, "input"), "shape": []any{int64(-1), 0.5, nil, true}}}}
 		}
