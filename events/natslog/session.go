@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +56,9 @@ type session struct {
 func startSession(ctx context.Context, dir string, log *slog.Logger, sync func() error) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if err := forgetIndex(dir); err != nil {
+		return nil, err
+	}
 	ns, err := startServer(dir, log)
 	if err != nil {
 		return nil, err
@@ -64,6 +69,21 @@ func startSession(ctx context.Context, dir string, log *slog.Logger, sync func()
 		return nil, err
 	}
 	return s, nil
+}
+
+// forgetIndex removes the server's own summary of the event stream, which it
+// makes anew from the messages. The server writes the summary without a sync, so
+// that a power cut can leave one on the disk that knows of messages which never
+// got there: they would be taken for deleted, and the log for damaged.
+func forgetIndex(dir string) error {
+	index := filepath.Join(dir, "jetstream", "$G", "streams", StreamName, "msgs", "index.db")
+	if _, err := os.Stat(index); err != nil {
+		return nil //nolint:nilerr // nothing is there, or the server will say why it can't be read
+	}
+	if err := os.Remove(index); err != nil {
+		return fmt.Errorf("the data directory can't be written: %w", err)
+	}
+	return nil
 }
 
 func startServer(dir string, log *slog.Logger) (*server.Server, error) {

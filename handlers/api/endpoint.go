@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -213,9 +214,13 @@ func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
 	if err != nil {
 		return handlers.Outcome{}, err
 	}
+	key, err := c.idempotencyKey()
+	if err != nil {
+		return handlers.Outcome{}, err
+	}
 	return c.server.cfg.Registrar.Do(ctx, handlers.Request{
 		Command: cmd, Principal: principal, CorrelationID: c.id, TraceParent: c.traceParent(),
-		Key: strings.Trim(c.r.Header.Get("Idempotency-Key"), `"`), IfMatch: ifMatch,
+		Key: key, IfMatch: ifMatch,
 	})
 }
 
@@ -234,6 +239,26 @@ func (c *call) principal(ctx context.Context) (string, error) {
 	}
 	return id, nil
 }
+
+// idempotencyKey takes the key as the draft of the header has it, a quoted
+// string (RFC 8941), or as it is. An empty one is a mistake: without a key the
+// call would not be safe to repeat.
+func (c *call) idempotencyKey() (string, error) {
+	values := c.r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(key) >= 2 && key[0] == '"' && key[len(key)-1] == '"' {
+		key = keyEscapes.Replace(key[1 : len(key)-1])
+	}
+	if key == "" || len(values) > 1 {
+		return "", handlers.InvalidField("Idempotency-Key", "required", "must be one key that isn't empty")
+	}
+	return key, nil
+}
+
+var keyEscapes = strings.NewReplacer("\\\\", "\\", "\\\"", "\"")
 
 func (c *call) ifMatch() (*uint64, error) {
 	header := c.r.Header.Get("If-Match")
@@ -263,7 +288,12 @@ func (c *call) onlyKnownQuery(known []parameter) error {
 	if c.r.URL.RawQuery == "" {
 		return nil
 	}
-	for name, values := range c.r.URL.Query() {
+	query, err := url.ParseQuery(c.r.URL.RawQuery) // URL.Query drops what it can't parse
+	if err != nil {
+		return handlers.InvalidField("query", "syntax", "is not a query string: %v", err)
+	}
+	for name, values := range query {
+		name = strings.ToValidUTF8(name, "\uFFFD")
 		reading := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
 		asOf := name == "as_of" && reading
 		if !asOf && !slices.ContainsFunc(known, func(p parameter) bool { return p.name == name }) {
@@ -296,14 +326,15 @@ func (c *call) view() (projections.View, error) {
 	if c.r.URL.RawQuery == "" {
 		return run.Now(), nil
 	}
-	return c.asOf(c.r.URL.Query().Get("as_of"))
+	query := c.r.URL.Query()
+	if !query.Has("as_of") {
+		return run.Now(), nil
+	}
+	return c.asOf(query.Get("as_of"))
 }
 
 func (c *call) asOf(asOf string) (projections.View, error) {
 	run := c.server.cfg.Runner
-	if asOf == "" {
-		return run.Now(), nil
-	}
 	if sequence, err := strconv.ParseUint(asOf, 10, 64); err == nil {
 		if now := run.Visible(); sequence > now {
 			return projections.View{}, handlers.InvalidField("as_of", "not_in_the_future", "%d is beyond the last sequence, %d", sequence, now)

@@ -55,7 +55,14 @@ func New(cfg Config) *Server {
 	for _, e := range s.routes() {
 		s.mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, e) })
 	}
-	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
+	scrape := promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
+	s.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		s.handle(w, r, endpoint{path: "/metrics", serve: func(c *call) error {
+			c.status = http.StatusOK
+			scrape.ServeHTTP(w, r)
+			return nil
+		}})
+	})
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, endpoint{serve: s.noRoute}) })
 	return &Server{Handler: s.mux, server: s}
 }
