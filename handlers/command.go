@@ -96,8 +96,8 @@ func hashOf(b []byte) (h events.Hash) {
 	return h
 }
 
-// Precondition parses nothing and decides nothing: it compares what a caller
-// expected to find with what is there.
+// precondition compares what a caller expected to find, nil for anything, with
+// what is there.
 func precondition(name string, want *uint64, found uint64) error {
 	if want != nil && *want != found {
 		return PreconditionError{Precondition: name, Want: *want, Found: found}

@@ -123,7 +123,7 @@ func (cmd *RollBack) decide(v projections.View, _ occasion) (decision, error) {
 	for _, variant := range restored.Variants {
 		id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
 		if _, _, ok := v.Version(id); !ok {
-			return decision{}, RuleError{CodeVersionGone, fmt.Sprintf("%s can't go back to generation %d: %s, which ran then, was deleted; name an earlier generation, or deploy the version you want", t.Name, to, versionName(v, id))}
+			return decision{}, RuleError{CodeVersionGone, fmt.Sprintf("%s can't go back to generation %d: %s, which ran then, was deleted; name an earlier generation, or deploy the version you want", t.Name, to, VersionName(v, id))}
 		}
 	}
 	return write(events.DeploymentRolledBack{

@@ -186,15 +186,16 @@ func deprecated(v projections.View, id events.VersionID, verb string) error {
 	if !ok || version.Deprecation == nil {
 		return nil
 	}
-	e := DeprecatedError{Version: versionName(v, id), Since: version.Deprecation.Since(), Verb: verb}
+	e := DeprecatedError{Version: VersionName(v, id), Since: version.Deprecation.Since(), Verb: verb}
 	if r := version.Deprecation.Replacement; r != nil {
-		e.Replacement = versionName(v, *r)
+		e.Replacement = VersionName(v, *r)
 	}
 	return e
 }
 
-// versionName spells a version as people write it.
-func versionName(v projections.View, id events.VersionID) string {
+// VersionName spells a version as people write it, with the last name of its
+// model if that is gone.
+func VersionName(v projections.View, id events.VersionID) string {
 	name, _ := v.NameOf(id.ModelID)
 	return fmt.Sprintf("%s/%d", name, id.Version)
 }

@@ -108,11 +108,11 @@ func resolveSemver(v projections.View, m *projections.Model, ref string) (int, e
 }
 
 func versionNotFound(m *projections.Model, ref, hint string) error {
-	return NotFoundError{What: CodeVersionNotFound, Name: VersionName(m, ref), Hint: hint}
+	return NotFoundError{What: CodeVersionNotFound, Name: referenceName(m, ref), Hint: hint}
 }
 
-// VersionName spells a reference within a model as people write it.
-func VersionName(m *projections.Model, ref string) string {
+// referenceName spells a reference within a model as people write it.
+func referenceName(m *projections.Model, ref string) string {
 	if strings.HasPrefix(ref, "@") {
 		return m.Name + ref
 	}

@@ -62,7 +62,7 @@ func (cmd *RemoveTarget) decide(v projections.View, _ occasion) (decision, error
 	if routes, _, ok := v.Routes(t.ID); ok && len(routes.Variants) > 0 {
 		first := routes.Variants[0]
 		return decision{}, RuleError{CodeTargetInUse, t.Name.String() + " runs " +
-			versionName(v, events.VersionID{ModelID: first.ModelID, Version: first.Version}) + "; undeploy it first"}
+			VersionName(v, events.VersionID{ModelID: first.ModelID, Version: first.Version}) + "; undeploy it first"}
 	}
 	return write(events.TargetRemoved{
 		TargetID: t.ID, Environment: t.Name.Environment, Name: t.Name.Name, Reason: events.Plain(cmd.Deletion.Reason),

@@ -192,16 +192,9 @@ func showDeprecation(v projections.View, d *projections.Deprecation) *Deprecatio
 		shown.Sunset = events.FormatTime(at)
 	}
 	if d.Replacement != nil {
-		shown.Replacement = showReference(v, *d.Replacement)
+		shown.Replacement = handlers.VersionName(v, *d.Replacement)
 	}
 	return shown
-}
-
-// showReference spells a version with the name of its model, or the last one of
-// a model that is gone.
-func showReference(v projections.View, id events.VersionID) string {
-	name, _ := v.NameOf(id.ModelID)
-	return name + "/" + strconv.Itoa(id.Version)
 }
 
 func shownTags(tags map[string]string) map[string]string {
@@ -228,7 +221,7 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 		CreatedBy: registration.CreatedBy, Sequence: sequence,
 	}
 	if base := registration.BaseModel; base != nil {
-		s.BaseModel = showReference(v, *base)
+		s.BaseModel = handlers.VersionName(v, *base)
 	}
 	for t := range v.DeployedTo(id) {
 		s.DeployedTo = append(s.DeployedTo, t.Name.String())
