@@ -37,9 +37,11 @@ const (
 // msgpack. Equal events give equal bytes. It fails on what Decode would not read
 // again, such as text that isn't UTF-8.
 func Encode(e Event) (Encoded, error) {
-	data, err := AppendCanonical(nil, e.Data)
-	if err != nil {
-		return Encoded{}, fmt.Errorf("encode %s: %w", e.Type(), err)
+	if e.canonical == nil {
+		var err error
+		if e, err = e.WithCanonical(); err != nil {
+			return Encoded{}, err
+		}
 	}
 	attrs, err := e.attributes(packType)
 	if err != nil {
@@ -51,7 +53,7 @@ func Encode(e Event) (Encoded, error) {
 		values[i] = escapeHeader(a.value)
 		header[a.header] = values[i : i+1 : i+1]
 	}
-	return Encoded{Subject: logSubject(e.Data), Header: header, Data: data}, nil
+	return Encoded{Subject: logSubject(e.Data), Header: header, Data: e.canonical}, nil
 }
 
 // Decode reads an event from the log, strictly. A failure is an
@@ -92,6 +94,7 @@ func decode(s Stored) (Event, error) {
 	if err := readPack(s.Data, func(r *packReader) error { return v.readData(r) }); err != nil {
 		return Event{}, err
 	}
+	v.canonical = s.Data
 	if want := logSubject(v.Data); s.Subject != want {
 		return Event{}, fmt.Errorf("it stands under the subject %q instead of %q", s.Subject, want)
 	}

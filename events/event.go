@@ -44,7 +44,25 @@ type Event struct {
 	Request Hash
 
 	Data Data
+
+	canonical []byte // of Data, nil until it is made or read
 }
+
+// WithCanonical gives the event with the canonical form of its data made, once
+// for all who need it. It fails on what Decode would not read again, such as
+// text that isn't UTF-8.
+func (e Event) WithCanonical() (Event, error) {
+	data, err := AppendCanonical(nil, e.Data)
+	if err != nil {
+		return e, fmt.Errorf("encode %s: %w", e.Type(), err)
+	}
+	e.canonical = data
+	return e, nil
+}
+
+// Canonical gives the canonical msgpack of the event's data, which must not be
+// changed: that of an event from Decode or WithCanonical, nil of any other.
+func (e Event) Canonical() []byte { return e.canonical }
 
 // Hash is the first half of a SHA-256.
 type Hash [16]byte

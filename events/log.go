@@ -43,6 +43,9 @@ type Log interface {
 	// has the sequence expect+1, the second expect+2 and so on, and returns
 	// when all of them are durable: on disk, or on a quorum of synced disks.
 	//
+	// While it runs, nobody else may use the group's headers: the log may put
+	// its own beside them.
+	//
 	// On an error a prefix of the group may be on the log, so the caller
 	// reads the log to its end before it appends again. The error is, or
 	// wraps, one of ErrBadGroup, ErrConflict, ErrUnavailable, ErrNoSpace,

@@ -59,7 +59,7 @@ func TestWhateverTheLogDoesTheAnswersAreTrue(t *testing.T) {
 					t.Errorf("%s, asked again: %v", c.name, again.err)
 				}
 				answers = append(answers, again)
-				if unknown, _ := errors.AsType[OutcomeUnknownError](c.err); !again.out.Written && decoded(t, r.log, again.out.Sequence).ID.String() != unknown.ID {
+				if unknown, _ := errors.AsType[OutcomeUnknownError](c.err); !again.out.Written() && decoded(t, r.log, again.out.Sequence).ID.String() != unknown.ID {
 					t.Errorf("%s was written, under another id than %s", c.name, unknown.ID)
 				}
 			}
@@ -124,7 +124,7 @@ func (r *registry) wantTrue(t *testing.T, c told) {
 		}
 	case !there || sequence != c.out.Sequence:
 		t.Errorf("%s: there %v at %d, and was told %+v", c.name, there, sequence, c.out)
-	case c.out.Written && decoded(t, r.log, sequence).ID != c.out.ID:
+	case c.out.Written() && decoded(t, r.log, sequence).ID != c.out.Event.ID:
 		t.Errorf("%s is there under another id than was told", c.name)
 	}
 }

@@ -60,10 +60,11 @@ type Outcome struct {
 	// for was found to be so already.
 	Sequence uint64
 	Resource events.Resource
-	ID       ulid.ULID   // of the event, zero without one
-	Written  bool        // whether this request wrote the event
-	Data     events.Data // of the event that this request wrote, nil without one
+	Event    events.Event // that this request wrote, zero without one
 }
+
+// Written says whether the request wrote an event.
+func (o Outcome) Written() bool { return o.Event.Data != nil }
 
 func (r *Request) check() error {
 	if len(r.Key) > 128 {

@@ -30,7 +30,7 @@ func (m *metrics) answered(command string, outcome Outcome, err error) {
 	switch {
 	case err != nil:
 		label = string(CodeOf(err))
-	case outcome.Written:
+	case outcome.Written():
 		label = "written"
 	}
 	m.requests.WithLabelValues(command, label).Inc()

@@ -62,12 +62,12 @@ func (r *Registrar) recover(failed *group, err error) {
 		e, there := found[p.id]
 		switch {
 		case there:
-			p.reply <- answer{outcome: Outcome{Sequence: e.Sequence, Resource: e.Data.Resource(), ID: e.ID, Written: true, Data: e.Data}}
+			p.reply(answer{outcome: Outcome{Sequence: e.Sequence, Resource: e.Data.Resource(), Event: e}})
 		case refusal != nil && i < len(failed.requests) && p.at != 0:
 			if p.doubt > r.cfg.Runner.Visible() {
-				p.reply <- answer{err: p.unknown()}
+				p.reply(answer{err: p.unknown()})
 			} else {
-				p.reply <- answer{err: refusal}
+				p.reply(answer{err: refusal})
 			}
 		default:
 			r.again = append(r.again, p)

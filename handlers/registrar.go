@@ -21,8 +21,11 @@ type Config struct {
 	NewID  func(time.Time) ulid.ULID // never the same twice
 	// Jitter spreads retries: a number from 0 to 1, by chance; always 0.5 if nil.
 	Jitter func() float64
-	Queue  int          // how many requests may wait, 4096 if 0
-	Logger *slog.Logger // nil means silence
+	Queue  int // how many requests may wait, 4096 if 0
+	// Deadline is how long a request may take, 10 s if 0. Its context may end
+	// sooner.
+	Deadline time.Duration
+	Logger   *slog.Logger // nil means silence
 }
 
 // Registrar is the only writer of a log. It decides requests one after another,
@@ -58,9 +61,10 @@ type pending struct {
 	id           ulid.ULID // of its event, made on arrival
 	key, content events.Hash
 	progress     atomic.Int32
-	reply        chan answer // takes one without waiting
+	left         atomic.Bool   // whoever waited has been told something
+	replied      chan struct{} // closed when answer is final
 
-	// What follows belongs to loop.
+	// What follows belongs to loop, the answer until replied is closed.
 	answer answer
 	at     uint64 // the sequence of its event in a group, 0 for none
 	// doubt is the sequence at which an uncertain append may still put its
@@ -103,6 +107,9 @@ const maxGroupRequests = 4 * events.MaxGroupEvents
 func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 	if cfg.Queue == 0 {
 		cfg.Queue = 4096
+	}
+	if cfg.Deadline == 0 {
+		cfg.Deadline = 10 * time.Second
 	}
 	if cfg.Jitter == nil {
 		cfg.Jitter = func() float64 { return 0.5 }
@@ -147,7 +154,7 @@ func (r *Registrar) create(ctx context.Context) error {
 }
 
 // Do decides a request and, if an event follows from it, returns when that is
-// durable and visible. The context's end ends the wait.
+// durable and visible. The deadline or the context's end ends the wait.
 //
 // The error is a Refusal: InvalidError, NotFoundError, ExistsError, RuleError,
 // PreconditionError, KeyReusedError or TooLargeError when the request can't be; UnavailableError
@@ -172,7 +179,7 @@ func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), reply: make(chan answer, 1)}
+	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), replied: make(chan struct{})}
 	var err error
 	if p.key, p.content, err = req.hashes(); err != nil {
 		return nil, err
@@ -187,9 +194,13 @@ func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
 
 // await waits for the answer to a request, or for the end of its context.
 func (r *Registrar) await(p *pending) (Outcome, error) {
+	deadline := time.NewTimer(r.cfg.Deadline) // a context's would cost three times as much
+	defer deadline.Stop()
 	select {
-	case a := <-p.reply:
-		return a.outcome, a.err
+	case <-p.replied:
+		return p.answer.outcome, p.answer.err
+	case <-deadline.C:
+		return p.giveUp("the log gave no answer in time")
 	case <-p.ctx.Done():
 		return p.giveUp("the log gave no answer in time")
 	case <-r.done:
@@ -200,14 +211,20 @@ func (r *Registrar) await(p *pending) (Outcome, error) {
 // giveUp ends the wait, unless the answer has come in the meantime.
 func (p *pending) giveUp(why string) (Outcome, error) {
 	select {
-	case a := <-p.reply:
-		return a.outcome, a.err
+	case <-p.replied:
+		return p.answer.outcome, p.answer.err
 	default:
 	}
+	p.left.Store(true)
 	if p.progress.CompareAndSwap(waiting, abandoned) {
 		return Outcome{}, UnavailableError{CodeUnavailable, why + ", nothing was written; send it again", time.Second}
 	}
 	return Outcome{}, p.unknown()
+}
+
+func (p *pending) reply(a answer) {
+	p.answer = a
+	close(p.replied)
 }
 
 func (p *pending) unknown() error { return OutcomeUnknownError{ID: p.id.String()} }
@@ -326,7 +343,7 @@ func (r *Registrar) land(err error) {
 
 func (g *group) answer() {
 	for _, p := range g.requests {
-		p.reply <- p.answer
+		close(p.replied)
 	}
 }
 
@@ -337,7 +354,7 @@ func (r *Registrar) take(p *pending) {
 		p.doubt = 0
 		p.progress.CompareAndSwap(sent, waiting)
 	}
-	if p.ctx.Err() != nil { // whoever waited has been told
+	if p.left.Load() || p.ctx.Err() != nil {
 		p.progress.CompareAndSwap(waiting, abandoned)
 		return
 	}
@@ -392,6 +409,10 @@ func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
 
 // apply puts an event on top of the state, where nobody sees it yet.
 func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded, error) {
+	e, err := e.WithCanonical()
+	if err != nil {
+		return Outcome{}, nil, err
+	}
 	before := r.cfg.Runner.Tip()
 	r.cfg.Runner.Apply(e)
 	resource := e.Data.Resource()
@@ -406,5 +427,5 @@ func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded,
 		r.cfg.Runner.CutAfter(before.Sequence)
 		return Outcome{}, nil, err
 	}
-	return Outcome{Sequence: e.Sequence, Resource: resource, ID: e.ID, Written: true, Data: e.Data}, &encoded, nil
+	return Outcome{Sequence: e.Sequence, Resource: resource, Event: e}, &encoded, nil
 }

@@ -340,9 +340,9 @@ func TestAnAnswerThatIsThereIsGivenThoughTheContextHasEnded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		until(t, func() bool { return len(p.reply) == 1 })
+		<-p.replied
 		cancel()
-		if out, err := r.await(p); err != nil || !out.Written {
+		if out, err := r.await(p); err != nil || !out.Written() {
 			t.Fatalf("got %+v, %v", out, err)
 		}
 	}

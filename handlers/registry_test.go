@@ -330,7 +330,7 @@ func (r *registry) target() *call {
 func (c *call) written() Outcome {
 	c.t.Helper()
 	<-c.done
-	if c.err != nil || !c.out.Written || c.out.ID != c.id {
+	if c.err != nil || !c.out.Written() || c.out.Event.ID != c.id {
 		c.t.Fatalf("got %+v, %v; want an event with the id %s", c.out, c.err, c.id)
 	}
 	return c.out
@@ -340,7 +340,7 @@ func (c *call) written() Outcome {
 func (c *call) found() Outcome {
 	c.t.Helper()
 	<-c.done
-	if c.err != nil || c.out.Written {
+	if c.err != nil || c.out.Written() {
 		c.t.Fatalf("got %+v, %v; want an answer without an event", c.out, c.err)
 	}
 	return c.out

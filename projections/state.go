@@ -94,8 +94,20 @@ func (s *State) Applied() uint64 {
 }
 
 // Apply folds the next event into the state. It cannot fail, since the event
-// has happened; an event out of order is a mistake of the caller, and panics.
+// has happened; one that is out of order or has no canonical form is a mistake
+// of the caller, and panics. It is fastest with an event that has its canonical
+// form already (events.WithCanonical).
 func (s *State) Apply(e events.Event) {
+	if e.Canonical() == nil {
+		var err error
+		if e, err = e.WithCanonical(); err != nil {
+			panic(fmt.Sprintf("projections: event %d: %v", e.Sequence, err))
+		}
+	}
+	var registration *Registration // costs too much to make it while readers wait
+	if d, ok := e.Data.(events.VersionRegistered); ok {
+		registration = newRegistration(e, d)
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if e.Sequence != s.applied+1 {
@@ -104,7 +116,7 @@ func (s *State) Apply(e events.Event) {
 	s.applied = e.Sequence
 	s.recorded = append(s.recorded, e.Time.UnixMilli())
 	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: s.intern(e.Principal)}
-	s.apply(c, e.Data)
+	s.apply(c, e.Data, registration)
 	if e.Key != (events.Hash{}) {
 		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
 	}
@@ -117,7 +129,7 @@ type change struct {
 	by       string
 }
 
-func (s *State) apply(c change, data events.Data) {
+func (s *State) apply(c change, data events.Data, registration *Registration) {
 	switch d := data.(type) {
 	case events.RegistryCreated:
 		s.registry = Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: fromMilli(c.at)}
@@ -132,7 +144,7 @@ func (s *State) apply(c change, data events.Data) {
 	case events.ModelDeleted:
 		s.modelDeleted(c, d)
 	case events.VersionRegistered:
-		s.versionRegistered(c, d)
+		s.versionRegistered(c, d, registration)
 	case events.VersionPromoted:
 		s.versionMoved(c, events.Transition(d))
 	case events.VersionDemoted:

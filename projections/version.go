@@ -56,7 +56,7 @@ const maxDetails = 1 << 10
 // are in the event with its Sequence.
 func (r *Registration) ReadDetails() (Details, error) {
 	var d Details
-	if r.Details == nil {
+	if r.InLog {
 		return d, nil
 	}
 	err := events.ReadCanonical(r.Details, &d)
@@ -144,19 +144,30 @@ func (k semverKey) compare(o semverKey) int {
 	return k.version().Compare(o.version())
 }
 
-func (s *State) versionRegistered(c change, e events.VersionRegistered) {
-	id := events.VersionID{ModelID: e.ModelID, Version: e.Version}
+// newRegistration makes what state keeps of a registration.
+func newRegistration(e events.Event, d events.VersionRegistered) *Registration {
 	r := &Registration{
-		Sequence: c.sequence, Semver: e.Semver, Source: e.Source, Format: s.intern(e.Format), RunID: e.RunID,
-		Code: e.Code, BaseModel: e.BaseModel, CreatedMilli: c.at, CreatedBy: c.by,
+		Sequence: e.Sequence, Semver: d.Semver, Source: d.Source, Format: d.Format, RunID: d.RunID,
+		Code: d.Code, BaseModel: d.BaseModel, CreatedMilli: e.Time.UnixMilli(), CreatedBy: e.Principal,
 	}
-	// What was decoded from the log, or decided from valid input, has a form.
-	if details, err := events.AppendCanonical(nil, DetailsOf(e)); err == nil && len(details) <= maxDetails {
+	details := events.AppendMembers(nil, e.Canonical(), "artifacts", "datasets", "metrics", "parameters", "signature")
+	if len(details) <= maxDetails {
 		r.Details = details
 	} else {
 		r.InLog = true
 	}
-	r.SignatureHash, r.DatasetsHash = HashDetails(e.Signature, e.Datasets)
+	if d.Signature != nil {
+		r.SignatureHash = hashOf(events.AppendMembers(nil, details, "signature"))
+	}
+	if len(d.Datasets) > 0 {
+		r.DatasetsHash = hashOf(events.AppendMembers(nil, details, "datasets"))
+	}
+	return r
+}
+
+func (s *State) versionRegistered(c change, e events.VersionRegistered, r *Registration) {
+	id := events.VersionID{ModelID: e.ModelID, Version: e.Version}
+	r.Format, r.CreatedBy = s.intern(r.Format), c.by
 	s.registrations.put(c.sequence, id, r)
 	v := &Version{
 		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, Tags: e.Tags, UpdatedMilli: c.at,
@@ -176,20 +187,26 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered) {
 // absent has the hash zero.
 func HashDetails(signature *events.Signature, datasets []events.Dataset) (signatureHash, datasetsHash events.Hash) {
 	if signature != nil {
-		signatureHash = hashOf(Details{Signature: signature})
+		signatureHash = hashOf(canonicalDetails(Details{Signature: signature}))
 	}
 	if len(datasets) > 0 {
-		datasetsHash = hashOf(Details{Datasets: datasets})
+		datasetsHash = hashOf(canonicalDetails(Details{Datasets: datasets}))
 	}
 	return signatureHash, datasetsHash
 }
 
-func hashOf(d Details) (h events.Hash) {
+// canonicalDetails gives nothing for what can't be written: such a request is
+// refused when its event is made.
+func canonicalDetails(d Details) []byte {
 	b, err := events.AppendCanonical(nil, d)
-	if err != nil { // what was decoded from the log, or let in by the API, has a form
-		return h
+	if err != nil {
+		return nil
 	}
-	sum := sha256.Sum256(b)
+	return b
+}
+
+func hashOf(canonical []byte) (h events.Hash) {
+	sum := sha256.Sum256(canonical)
 	copy(h[:], sum[:])
 	return h
 }

@@ -47,7 +47,7 @@ func (a *app) serveBare(ctx context.Context, data, preparedFile string) error {
 		return err
 	}
 	go raw.loop()
-	logger, err := newLogger(a.stderr, "info")
+	logger, err := newLogger(a.stderr, false, "info")
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -150,7 +151,7 @@ func noOther(cmd *cobra.Command, args []string) error {
 // for concurrent use.
 func newIDs() func(time.Time) ulid.ULID {
 	var lock sync.Mutex
-	entropy := ulid.Monotonic(rand.Reader, 0)
+	entropy := ulid.Monotonic(bufio.NewReader(rand.Reader), 0)
 	return func(at time.Time) ulid.ULID {
 		lock.Lock()
 		defer lock.Unlock()

@@ -59,7 +59,9 @@ acknowledged.`,
   modelog serve --data /var/lib/modelog --listen 127.0.0.1:7670`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := newLogger(a.stderr, cfg.logLevel)
+			lines := newLogBuffer(a.stderr)
+			defer lines.Close()
+			logger, err := newLogger(lines, isTerminal(a.stderr), cfg.logLevel)
 			if err != nil {
 				return err
 			}
@@ -85,16 +87,22 @@ acknowledged.`,
 	return cmd
 }
 
-func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+// newLogger logs as text for people, and as JSON for programs.
+func newLogger(w io.Writer, forPeople bool, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, usage("--log-level: %q is not debug, info, warn or error", level)
 	}
 	options := &slog.HandlerOptions{Level: l}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if forPeople {
 		return slog.New(slog.NewTextHandler(w, options)), nil
 	}
 	return slog.New(slog.NewJSONHandler(w, options)), nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // server is a running registry.
@@ -110,7 +118,7 @@ type server struct {
 // ballast is memory that is never touched, so that it takes none: the garbage
 // collector reckons with it, and doesn't run for every few megabytes of requests
 // while the registry is small. Measured: 8 to 15 us less CPU a request.
-func ballast() []byte { return make([]byte, 64<<20) }
+func ballast() []byte { return make([]byte, 128<<20) }
 
 // stopTimeout is how long a stop may take, so that a service manager's 10 s are
 // never used up.

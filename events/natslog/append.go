@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -93,14 +92,17 @@ func (l *Log) publish(ctx context.Context, s *session, expect uint64, group []ev
 func (s *session) send(expect uint64, group []events.Encoded) (sent int, err error) {
 	last := []string{""}
 	stream := []string{StreamName}
-	header := make(nats.Header, 24) // PublishMsg writes it out before it returns
 	for i := range group {
-		clear(header)
-		maps.Copy(header, group[i].Header)
+		header := group[i].Header // PublishMsg writes it out before it returns
+		if header == nil {
+			header = nats.Header{}
+		}
 		last[0] = strconv.FormatUint(expect+uint64(i), 10)
 		header[jetstream.ExpectedLastSeqHeader] = last
 		header[jetstream.ExpectedStreamHeader] = stream
 		err := s.nc.PublishMsg(&nats.Msg{Subject: group[i].Subject, Reply: s.inbox, Header: header, Data: group[i].Data})
+		delete(header, jetstream.ExpectedLastSeqHeader)
+		delete(header, jetstream.ExpectedStreamHeader)
 		if errors.Is(err, nats.ErrConnectionClosed) {
 			return i, err
 		}

@@ -60,7 +60,7 @@ func cachedAnswer(c *call, v projections.View, id events.VersionID) (answer[Vers
 	if err != nil {
 		return a, err
 	}
-	data, err := marshal(a.value)
+	data, err := appendJSON(nil, a.value)
 	if err != nil {
 		return a, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -21,10 +22,9 @@ import (
 
 // Limits of a request (interface.md).
 const (
-	maxBody         = 1 << 20
-	requestDeadline = 10 * time.Second
-	sequenceWait    = 5 * time.Second
-	aheadOfClock    = time.Second
+	maxBody      = 1 << 20
+	sequenceWait = 5 * time.Second
+	aheadOfClock = time.Second
 )
 
 // endpoint is one row of the table of routes. The OpenAPI document is made from
@@ -51,9 +51,9 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	server *server
-	id     string      // of the request
-	status int         // that was sent
-	wrote  events.Data // what this request wrote, nil for nothing
+	id     string       // of the request
+	status int          // that was sent
+	wrote  events.Event // what this request wrote, zero for nothing
 }
 
 // answer is what a read gives: a value, and the sequence for its ETag, 0 for
@@ -120,7 +120,7 @@ func write[B, A any](method, path, name, summary string, status int,
 			if err != nil {
 				return err
 			}
-			c.wrote = outcome.Data
+			c.wrote = outcome.Event
 			v := c.server.cfg.Runner.At(outcome.Sequence)
 			a, err := render(c, v, outcome.Resource)
 			if err != nil {
@@ -128,12 +128,21 @@ func write[B, A any](method, path, name, summary string, status int,
 			}
 			c.setSequence(outcome.Sequence, a.etag)
 			if status == http.StatusCreated {
-				c.w.Header().Set("Location", "/v1/"+v.Path(outcome.Resource))
+				c.w.Header().Set("Location", "/v1/"+c.location(v, outcome.Resource))
 			}
 			c.json(status, a.value)
 			return nil
 		},
 	}
+}
+
+// location gives the path of what was made. An event has the one of its time
+// already.
+func (c *call) location(v projections.View, r events.Resource) string {
+	if c.wrote.Subject != "" {
+		return c.wrote.Subject
+	}
+	return v.Path(r)
 }
 
 // remove makes the row of a DELETE, which answers with nothing but the sequence
@@ -186,9 +195,12 @@ func (c *call) readCommand(body any) error {
 	}
 	// A form or a plain text could be sent by any web page that the user
 	// looks at; JSON can't, without being asked for.
-	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	kind, err := c.r.Header.Get("Content-Type"), error(nil)
+	if kind != jsonMedia {
+		kind, _, err = mime.ParseMediaType(kind)
+	}
 	patch := c.r.Method == http.MethodPatch && kind == "application/merge-patch+json"
-	if err != nil || (kind != "application/json" && !patch) {
+	if err != nil || (kind != jsonMedia && !patch) {
 		return mediaTypeError{c.r.Header.Get("Content-Type")}
 	}
 	return c.readBody(body)
@@ -204,9 +216,7 @@ func (e mediaTypeError) Error() string {
 
 // do hands a command to the registrar, with what its headers say.
 func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
-	ctx, cancel := context.WithTimeout(c.r.Context(), requestDeadline)
-	defer cancel()
-	principal, err := c.principal(ctx)
+	principal, err := c.principal(c.r.Context())
 	if err != nil {
 		return handlers.Outcome{}, err
 	}
@@ -218,7 +228,7 @@ func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
 	if err != nil {
 		return handlers.Outcome{}, err
 	}
-	return c.server.cfg.Registrar.Do(ctx, handlers.Request{
+	return c.server.cfg.Registrar.Do(c.r.Context(), handlers.Request{
 		Command: cmd, Principal: principal, CorrelationID: c.id, TraceParent: c.traceParent(),
 		Key: key, IfMatch: ifMatch,
 	})
@@ -372,13 +382,19 @@ func (c *call) notModified(sequence, etag uint64) bool {
 func (c *call) json(status int, value any) { c.send(status, jsonMedia, value) }
 
 func (c *call) send(status int, contentType string, value any) {
-	data, err := marshal(value)
+	buf := answers.Get().(*[]byte)
+	defer answers.Put(buf)
+	data, err := appendJSON((*buf)[:0], value)
 	if err != nil {
 		c.problem(fmt.Errorf("write the answer: %w", err))
 		return
 	}
-	c.raw(status, contentType, append(data, '\n'))
+	*buf = append(data, '\n')
+	c.raw(status, contentType, *buf)
 }
+
+// answers has buffers, of which nothing is kept.
+var answers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (c *call) raw(status int, contentType string, data []byte) {
 	h := c.w.Header()

@@ -175,6 +175,10 @@ func renderVersion(c *call, v projections.View, r events.Resource) (answer[Versi
 }
 
 func showAnswer(c *call, v projections.View, id events.VersionID) (answer[Version], error) {
+	if e, ok := c.wrote.Data.(events.VersionRegistered); ok {
+		shown, err := showRegistered(v, c.wrote, e)
+		return answer[Version]{value: shown, etag: shown.Sequence}, err
+	}
 	shown, err := c.showVersion(v, id)
 	c.warn(v, id)
 	return answer[Version]{value: shown, etag: shown.Sequence}, err

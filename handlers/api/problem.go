@@ -83,15 +83,16 @@ func unmarshal(data []byte, into any) error {
 	return json.Unmarshal(data, into, jsonOptions)
 }
 
-// marshal writes JSON, numbers that it can't spell as strings.
-func marshal(value any) ([]byte, error) {
+// appendJSON appends JSON to dst, numbers that it can't spell as strings.
+func appendJSON(dst []byte, value any) ([]byte, error) {
 	if v, ok := value.(Version); ok {
-		return appendVersion(make([]byte, 0, 2048), &v)
+		return appendVersion(dst, &v)
 	}
-	if data, err := json.Marshal(value, plainOptions); err == nil {
-		return data, nil
+	data, err := json.Marshal(value, plainOptions)
+	if err != nil {
+		data, err = json.Marshal(value, jsonOptions)
 	}
-	return json.Marshal(value, jsonOptions)
+	return append(dst, data...), err
 }
 
 // What isn't known is refused, and maps are sorted. With jsonOptions numbers that

@@ -249,12 +249,30 @@ func (c *call) showVersion(v projections.View, id events.VersionID) (Version, er
 	}, nil
 }
 
-// details finds what can be bulky: in the event that this request wrote, in
-// state, or in the log.
-func (c *call) details(r *projections.Registration) (projections.Details, error) {
-	if e, ok := c.wrote.(events.VersionRegistered); ok {
-		return projections.DetailsOf(e), nil
+// showRegistered shows a version as its registration left it, which the event
+// tells alone, nearly. Registrations come in crowds; each look at the state
+// would stand in the registrar's way.
+func showRegistered(v projections.View, e events.Event, d events.VersionRegistered) (Version, error) {
+	model, _, ok := v.ModelByID(d.ModelID)
+	if !ok {
+		return Version{}, handlers.NotFoundError{What: handlers.CodeModelNotFound, Name: d.ModelID.String()}
 	}
+	at := events.FormatTime(e.Time)
+	shown := Version{
+		Model: model.Name, ModelID: d.ModelID.String(), Version: d.Version, Semver: d.Semver,
+		Stage: model.Lifecycle().Initial(), Aliases: []string{}, Source: d.Source, Format: d.Format,
+		Artifacts: d.Artifacts, RunID: d.RunID, Code: d.Code, Datasets: d.Datasets, Parameters: d.Parameters,
+		Metrics: d.Metrics, Signature: d.Signature, Tags: shownTags(d.Tags), Description: d.Description.String(),
+		CreatedAt: at, UpdatedAt: at, CreatedBy: e.Principal, Sequence: e.Sequence,
+	}
+	if d.BaseModel != nil {
+		shown.BaseModel = handlers.VersionName(v, *d.BaseModel)
+	}
+	return shown, nil
+}
+
+// details finds what can be bulky, in state or in the log.
+func (c *call) details(r *projections.Registration) (projections.Details, error) {
 	if !r.InLog {
 		return r.ReadDetails()
 	}

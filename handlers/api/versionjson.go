@@ -2,6 +2,7 @@ package api
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -82,11 +83,26 @@ func (w *jsonAppender) separate() {
 
 func (w *jsonAppender) quote(s string) {
 	w.separate()
+	if isPlain(s) {
+		w.buf = append(append(append(w.buf, '"'), s...), '"')
+		return
+	}
 	buf, err := jsontext.AppendQuote(w.buf, s)
 	if err != nil && w.err == nil {
 		w.err = err
 	}
 	w.buf = buf
+}
+
+// isPlain says whether a text stands in JSON as it is: printable ASCII without
+// quotes and backslashes, as most texts are.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // name begins a member, whose value comes next.
@@ -141,9 +157,17 @@ func (w *jsonAppender) metrics(m map[string]float64) {
 			continue
 		}
 		w.name(k)
-		w.buf, w.comma = append(w.buf, jsontext.Float(m[k]).String()...), true
+		w.buf, w.comma = appendFloat(w.buf, m[k]), true
 	}
 	w.end('}')
+}
+
+// appendFloat appends a number as JSON has it (RFC 8785).
+func appendFloat(dst []byte, f float64) []byte {
+	if abs := math.Abs(f); f == 0 || (abs >= 1e-6 && abs < 1e21) {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	return append(dst, jsontext.Float(f).String()...)
 }
 
 func (w *jsonAppender) artifacts(all []events.Artifact) {
@@ -180,10 +204,10 @@ func (w *jsonAppender) datasets(all []events.Dataset) {
 
 // value appends what is rare as json.Marshal writes it.
 func (w *jsonAppender) value(name string, v any) {
-	data, err := marshal(v)
+	w.name(name)
+	buf, err := appendJSON(w.buf, v)
 	if err != nil && w.err == nil {
 		w.err = err
 	}
-	w.name(name)
-	w.buf, w.comma = append(w.buf, data...), true
+	w.buf, w.comma = buf, true
 }
