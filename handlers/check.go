@@ -163,6 +163,18 @@ func arePlain(pairs map[string]string) bool {
 	return true
 }
 
+// keys checks the keys of numbers.
+func (c *checker) keys(pointer string, numbers map[string]float64) {
+	for k := range numbers {
+		if !isPlain(k, MaxKey) {
+			for _, k := range sortedKeys(numbers) {
+				c.key(pointer, k)
+			}
+			return
+		}
+	}
+}
+
 // isPlain says whether a text is right wherever it stands: printable ASCII, and
 // not too long.
 func isPlain(s string, limit int) bool {

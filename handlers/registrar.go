@@ -317,7 +317,10 @@ func (r *Registrar) launch() bool {
 		return false
 	}
 	g := r.next
-	r.next = &group{expect: g.expect + uint64(len(g.events))}
+	r.next = &group{ // likely as large as the one before
+		expect:   g.expect + uint64(len(g.events)),
+		requests: make([]*pending, 0, len(g.requests)), events: make([]events.Encoded, 0, len(g.events)),
+	}
 	if len(g.events) == 0 { // all that these answers rest on is visible
 		g.answer()
 		return true

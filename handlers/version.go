@@ -64,9 +64,7 @@ func (cmd *RegisterVersion) check() error {
 	c.tags(s.Tags)
 	c.pairs("/parameters", s.Parameters, MaxParameters)
 	c.count("/metrics", len(s.Metrics), MaxMetrics)
-	for _, k := range sortedKeys(s.Metrics) {
-		c.key("/metrics", k)
-	}
+	c.keys("/metrics", s.Metrics)
 	c.code(s.Code)
 	c.artifacts(s.Artifacts)
 	c.datasets(s.Datasets)
@@ -93,16 +91,10 @@ func (c *checker) artifacts(artifacts []events.Artifact) {
 	c.count("/artifacts", len(artifacts), MaxArtifacts)
 	seen := make(map[string]bool, len(artifacts))
 	for i, a := range artifacts {
-		at := element("/artifacts", i, "path")
-		switch {
-		case !c.required(at, a.Path):
-		case strings.HasPrefix(a.Path, "/") || strings.Contains("/"+a.Path+"/", "/../"):
-			c.fail(at, "relative_path", "must be a path below the source, without ..")
-		case seen[a.Path]:
-			c.fail(at, "unique", "%q is there twice", a.Path)
+		if seen[a.Path] || !isPlain(a.Path, MaxSourceBytes) || strings.Contains("/"+a.Path, "/..") || a.Path[0] == '/' {
+			c.artifactPath(element("/artifacts", i, "path"), a.Path, seen[a.Path])
 		}
 		seen[a.Path] = true
-		c.text(at, a.Path, MaxSourceBytes)
 		if !isDigest(a.SHA256) {
 			c.fail(element("/artifacts", i, "sha256"), "sha256", "must be 64 hex digits in lower case")
 		}
@@ -112,10 +104,24 @@ func (c *checker) artifacts(artifacts []events.Artifact) {
 	}
 }
 
+// artifactPath says what is wrong with a path, if anything is.
+func (c *checker) artifactPath(at, path string, seen bool) {
+	switch {
+	case !c.required(at, path):
+	case strings.HasPrefix(path, "/") || strings.Contains("/"+path+"/", "/../"):
+		c.fail(at, "relative_path", "must be a path below the source, without ..")
+	case seen:
+		c.fail(at, "unique", "%q is there twice", path)
+	}
+	c.text(at, path, MaxSourceBytes)
+}
+
 func (c *checker) datasets(datasets []events.Dataset) {
 	c.count("/datasets", len(datasets), MaxDatasets)
 	for i, d := range datasets {
-		if at := element("/datasets", i, "name"); c.required(at, d.Name) {
+		if !isPlain(d.Name, MaxSourceBytes) {
+			at := element("/datasets", i, "name")
+			c.required(at, d.Name)
 			c.text(at, d.Name, MaxSourceBytes)
 		}
 		if digits, ok := strings.CutPrefix(d.Digest, "sha256:"); d.Digest != "" && (!ok || !isDigest(digits)) {

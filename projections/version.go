@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"iter"
 	"strings"
@@ -150,9 +151,10 @@ func newRegistration(e events.Event, d events.VersionRegistered) *Registration {
 		Sequence: e.Sequence, Semver: d.Semver, Source: d.Source, Format: d.Format, RunID: d.RunID,
 		Code: d.Code, BaseModel: d.BaseModel, CreatedMilli: e.Time.UnixMilli(), CreatedBy: e.Principal,
 	}
-	details := events.AppendMembers(nil, e.Canonical(), "artifacts", "datasets", "metrics", "parameters", "signature")
+	var buf [maxDetails]byte // what stays has no room to grow
+	details := events.AppendMembers(buf[:0], e.Canonical(), "artifacts", "datasets", "metrics", "parameters", "signature")
 	if len(details) <= maxDetails {
-		r.Details = details
+		r.Details = bytes.Clone(details)
 	} else {
 		r.InLog = true
 	}

@@ -54,6 +54,22 @@ type call struct {
 	id     string       // of the request
 	status int          // that was sent
 	wrote  events.Event // what this request wrote, zero for nothing
+
+	values  [6]string // of the answer's headers
+	headers int       // how many of values are in use
+}
+
+// header sets a header of the answer by its canonical name. It does what
+// http.Header.Set does, without making a slice for each.
+func (c *call) header(name, value string) {
+	if c.headers == len(c.values) {
+		c.w.Header()[name] = []string{value}
+		return
+	}
+	i := c.headers
+	c.headers++
+	c.values[i] = value
+	c.w.Header()[name] = c.values[i:c.headers:c.headers]
 }
 
 // answer is what a read gives: a value, and the sequence for its ETag, 0 for
@@ -128,7 +144,7 @@ func write[B, A any](method, path, name, summary string, status int,
 			}
 			c.setSequence(outcome.Sequence, a.etag)
 			if status == http.StatusCreated {
-				c.w.Header().Set("Location", "/v1/"+c.location(v, outcome.Resource))
+				c.header("Location", "/v1/"+c.location(v, outcome.Resource))
 			}
 			c.json(status, a.value)
 			return nil
@@ -362,10 +378,9 @@ func (c *call) asOf(asOf string) (projections.View, error) {
 }
 
 func (c *call) setSequence(sequence, etag uint64) {
-	h := c.w.Header()
-	h["Modelog-Sequence"] = []string{strconv.FormatUint(sequence, 10)}
+	c.header("Modelog-Sequence", strconv.FormatUint(sequence, 10))
 	if etag > 0 {
-		h["Etag"] = []string{`"` + strconv.FormatUint(etag, 10) + `"`}
+		c.header("Etag", `"`+strconv.FormatUint(etag, 10)+`"`)
 	}
 }
 
@@ -397,9 +412,8 @@ func (c *call) send(status int, contentType string, value any) {
 var answers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (c *call) raw(status int, contentType string, data []byte) {
-	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(data)))
+	c.header("Content-Type", contentType)
+	c.header("Content-Length", strconv.Itoa(len(data)))
 	c.status = status
 	c.w.WriteHeader(status)
 	// A client that has gone away can't be told so.

@@ -84,8 +84,8 @@ var (
 func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
 	begin := s.cfg.Now()
 	c := &call{w: w, r: r, server: s, id: s.cfg.NewID(begin).String()}
+	c.header("Modelog-Request-Id", c.id)
 	h := w.Header()
-	h["Modelog-Request-Id"] = []string{c.id}
 	h["X-Content-Type-Options"] = noSniff
 	h["Cache-Control"] = noStore
 	err := s.checkHost(r)

@@ -15,7 +15,8 @@ import (
 // most, and their answers were the largest single cost of a registration.
 // TestVersionsAreWrittenAsMarshalWritesThem holds the two together.
 func appendVersion(dst []byte, v *Version) ([]byte, error) {
-	w := jsonAppender{buf: dst}
+	var keys [16]string // most maps are small
+	w := jsonAppender{buf: dst, keys: keys[:0]}
 	w.begin('{')
 	w.str("model", v.Model)
 	w.str("model_id", v.ModelID)
@@ -65,6 +66,13 @@ type jsonAppender struct {
 	buf   []byte
 	comma bool // whether a value stands before the next one
 	err   error
+	keys  []string // of the map that is being written
+}
+
+func sortedKeys[V any](w *jsonAppender, m map[string]V) []string {
+	w.keys = slices.AppendSeq(w.keys[:0], maps.Keys(m))
+	slices.Sort(w.keys)
+	return w.keys
 }
 
 func (w *jsonAppender) begin(c byte) {
@@ -139,7 +147,7 @@ func (w *jsonAppender) list(name string, all []string) {
 func (w *jsonAppender) texts(name string, m map[string]string) {
 	w.name(name)
 	w.begin('{')
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range sortedKeys(w, m) {
 		w.str(k, m[k])
 	}
 	w.end('}')
@@ -151,7 +159,7 @@ func (w *jsonAppender) metrics(m map[string]float64) {
 	}
 	w.name("metrics")
 	w.begin('{')
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range sortedKeys(w, m) {
 		if s := spellFloat(m[k]); s != "" {
 			w.str(k, s)
 			continue
