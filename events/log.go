@@ -2,8 +2,13 @@ package events
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // Encoded is an event as it stands on the log: its NATS subject, its
@@ -25,6 +30,27 @@ func (e Encoded) Size() int {
 		}
 	}
 	return n
+}
+
+// Sum is the SHA-256 of the event's canonical form: its subject, its own headers
+// sorted by name and its data, with their lengths and numbers before them. Headers of the
+// server are no part of it, so that a copy of a log has the same sums.
+func (e Encoded) Sum() [sha256.Size]byte {
+	var b []byte
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	text(e.Subject)
+	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
+		if strings.HasPrefix(name, natsOwnHeaders) {
+			continue
+		}
+		text(name)
+		b = binary.AppendUvarint(b, uint64(len(e.Header[name])))
+		for _, value := range e.Header[name] {
+			text(value)
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(e.Data)))
+	return sha256.Sum256(append(b, e.Data...))
 }
 
 // Stored is an event on the log together with the place that the log gave it.
@@ -94,7 +120,7 @@ var (
 	ErrBadGroup = errors.New("the log can't hold the group")
 	// ErrConflict: the log has moved on past the expected sequence. Nothing
 	// of the group that wasn't there before was written, but for a prefix on
-	// an unreplicated shared log.
+	// a shared log that doesn't take a group as a whole.
 	ErrConflict = errors.New("the log has moved on")
 	// ErrUnavailable: the log can't be reached; nothing was written.
 	ErrUnavailable = errors.New("the log is unavailable")

@@ -15,7 +15,8 @@ type Command interface {
 	// Kind names the command, for metrics and for the hash of its content.
 	Kind() string
 	// check refuses, with an InvalidError, what is wrong whatever the state, and
-	// brings names into their normal form. It is called once, before decide.
+	// brings names into their normal form. It is called before decide; calling
+	// it again changes nothing.
 	check() error
 	// decide is pure: it says what follows from the command on a view.
 	decide(v projections.View, on occasion) (decision, error)
@@ -66,7 +67,10 @@ type Outcome struct {
 // Written says whether the request wrote an event.
 func (o Outcome) Written() bool { return o.Event.Data != nil }
 
-func (r *Request) check() error {
+// Check refuses, with an InvalidError, what is wrong with the request whatever
+// the state. The registrar does so too: it is for those who do something for a
+// request before they hand it over.
+func (r *Request) Check() error {
 	if len(r.Key) > 128 {
 		return InvalidField("Idempotency-Key", "max_length", "has more than 128 characters")
 	}

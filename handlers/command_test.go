@@ -27,7 +27,7 @@ func decider(given ...events.Data) *Registrar {
 
 func decideRequest(t *testing.T, r *Registrar, req Request) (Outcome, *events.Encoded, error) {
 	t.Helper()
-	if err := req.check(); err != nil {
+	if err := req.Check(); err != nil {
 		return Outcome{}, nil, err
 	}
 	p := &pending{Request: req, id: newID}
@@ -121,7 +121,7 @@ func TestIdempotencyKeysAreVisibleASCIIOfLimitedLength(t *testing.T) {
 		"a b": "visible_ascii", "a\n": "visible_ascii", "größe": "visible_ascii", "\x7f": "visible_ascii",
 	} {
 		req := Request{Command: &RegisterModel{ModelSpec{Name: "fraud"}}, Key: key}
-		if err := req.check(); rule != "" {
+		if err := req.Check(); rule != "" {
 			wantRefusal(t, err, invalid("Idempotency-Key "+rule), "")
 		} else if err != nil {
 			t.Errorf("%q is refused: %v", key, err)
@@ -144,12 +144,12 @@ func TestNamesThatAreNotUTF8AreRefused(t *testing.T) {
 		{&RollBack{bad, Rollback{}}, invalid("environment utf8")},
 	} {
 		req := Request{Command: c.cmd, Key: "k"}
-		wantRefusal(t, req.check(), c.refused, "")
+		wantRefusal(t, req.Check(), c.refused, "")
 	}
 	// What a program of ours puts together wrongly is refused at the latest here.
 	wrong := &events.Signature{Inputs: []events.Object{{"shape": []int{3}}}}
 	req := Request{Command: &RegisterVersion{"fraud", VersionSpec{Source: "x", Signature: wrong}}, Key: "k"}
-	if err := req.check(); err != nil {
+	if err := req.Check(); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := req.hashes()

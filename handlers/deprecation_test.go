@@ -51,6 +51,8 @@ func TestADeprecatedVersionIsNotNewlyUsed(t *testing.T) {
 	runScenarios(t, []scenario{
 		{name: "it isn't promoted", given: deprecatedOne, when: promote(Promotion{To: "Production"}), refused: refusal("promote"), saying: "fraud/1 is deprecated since 2026-11-24; promote fraud/2, or pass force with a reason"},
 		{name: "it is promoted by force", given: deprecatedOne, when: promote(Promotion{To: "Production", Force: true, Reason: "incident"}), then: events.VersionPromoted{ModelID: fraud, Version: 1, From: "None", To: "Production", Reason: events.Plain("incident"), Forced: true}},
+		{name: "it doesn't come back from the archive", given: all(deprecatedOne, events.VersionArchived{ModelID: fraud, Version: 1, From: "None", To: "Archived"}), when: promote(Promotion{To: "Production"}), refused: refusal("promote")},
+		{name: "it comes back from the archive to no use", given: all(deprecatedOne, events.VersionArchived{ModelID: fraud, Version: 1, From: "None", To: "Archived"}), when: promote(Promotion{To: "None"}), then: events.VersionDemoted{ModelID: fraud, Version: 1, From: "Archived", To: "None"}},
 		{name: "it can be archived", given: deprecatedOne, when: promote(Promotion{To: "Archived"}), then: events.VersionArchived{ModelID: fraud, Version: 1, From: "None", To: "Archived"}},
 		{name: "it can be demoted", given: all(model, promoted(fraud, 1, "Production"), gone), when: promote(Promotion{To: "Staging"}), then: events.VersionDemoted{ModelID: fraud, Version: 1, From: "Production", To: "Staging"}},
 		{name: "it stays where it is", given: all(model, promoted(fraud, 1, "Production"), gone), when: promote(Promotion{To: "Production"}), so: versionResource(events.VersionID{ModelID: fraud, Version: 1})},

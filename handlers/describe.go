@@ -73,7 +73,7 @@ func (cmd *DescribeModel) decide(v projections.View, _ occasion) (decision, erro
 	if err != nil {
 		return decision{}, err
 	}
-	text, set, removed, err := cmd.Changes.on(m.Description, m.Tags)
+	text, set, removed, err := cmd.Changes.on(m.Description, m.Tags())
 	if err != nil {
 		return decision{}, err
 	}
@@ -107,7 +107,7 @@ func (cmd *DescribeVersion) decide(v projections.View, _ occasion) (decision, er
 		return decision{}, err
 	}
 	version, _, _ := v.Version(id)
-	text, set, removed, err := cmd.Changes.on(version.Description, version.Tags)
+	text, set, removed, err := cmd.Changes.on(version.Description, version.Tags())
 	if err != nil {
 		return decision{}, err
 	}

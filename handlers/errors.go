@@ -20,6 +20,7 @@ const (
 	CodeVersionNotFound    Code = "version_not_found"
 	CodeTargetNotFound     Code = "target_not_found"
 	CodeEventNotFound      Code = "event_not_found"
+	CodePrincipalNotFound  Code = "principal_not_found"
 	CodeRouteNotFound      Code = "route_not_found"
 	CodeMethodNotAllowed   Code = "method_not_allowed"
 	CodeUnsupportedMedia   Code = "unsupported_media_type"
@@ -71,6 +72,7 @@ var Errors = map[Code]Row{
 	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, "Version not found"},
 	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, "Target not found"},
 	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, "Event not found"},
+	CodePrincipalNotFound:  {http.StatusNotFound, ExitNotFound, "Principal not found"},
 	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, "No such resource"},
 	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, "Method not allowed"},
 	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, "Unsupported media type"},

@@ -31,6 +31,7 @@ func TestEveryCommandKeepsItsPromises(t *testing.T) {
 				}
 				continue
 			}
+			wantCheckedOnce(t, cmd)
 			v := state.At(state.Applied())
 			d := decideTwice(t, state, cmd)
 			if d.event == nil {
@@ -45,6 +46,20 @@ func TestEveryCommandKeepsItsPromises(t *testing.T) {
 		}
 		wantVersionsWithoutGaps(t, state)
 	})
+}
+
+// wantCheckedOnce checks a command again: nothing of it changes any more.
+func wantCheckedOnce(t *rapid.T, cmd Command) {
+	before, err := events.AppendCanonical(nil, cmd)
+	if err != nil {
+		return // it will be refused
+	}
+	if err := cmd.check(); err != nil {
+		t.Fatalf("what was checked is refused: %v", err)
+	}
+	if after, _ := events.AppendCanonical(nil, cmd); !slices.Equal(before, after) {
+		t.Fatalf("checking it again has changed %#v", cmd)
+	}
 }
 
 // decideTwice decides as the registrar does, twice: a decision depends on

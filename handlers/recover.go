@@ -31,9 +31,11 @@ import (
 // recover takes back all that is not visible, follows the log to its end, and
 // has the requests of both groups decided anew.
 func (r *Registrar) recover(failed *group, err error) {
-	r.cfg.Logger.LogAttrs(r.ctx, slog.LevelWarn, "append failed",
-		slog.Uint64("expect", failed.expect), slog.Int("events", len(failed.events)), slog.Any("error", err))
-	r.metrics.failedAppends.Inc()
+	if len(failed.events) > 0 {
+		r.cfg.Logger.LogAttrs(r.ctx, slog.LevelWarn, "append failed",
+			slog.Uint64("expect", failed.expect), slog.Int("events", len(failed.events)), slog.Any("error", err))
+		r.metrics.failedAppends.Inc()
+	}
 	r.failures++
 	// Whoever gives up from here on is told what is known.
 	unsent(r.next.requests)
@@ -59,6 +61,7 @@ func (r *Registrar) recover(failed *group, err error) {
 	r.next = &group{expect: r.cfg.Runner.Visible()}
 	refusal := refusalAfter(err)
 	for i, p := range requests {
+		p.confirmed = true
 		e, there := found[p.id]
 		switch {
 		case there:

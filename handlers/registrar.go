@@ -21,6 +21,8 @@ type Config struct {
 	NewID  func(time.Time) ulid.ULID // never the same twice
 	// Jitter spreads retries: a number from 0 to 1, by chance; always 0.5 if nil.
 	Jitter func() float64
+	// Shared says that others write to the log too.
+	Shared bool
 	Queue  int // how many requests may wait, 4096 if 0
 	// Deadline is how long a request may take, 10 s if 0. Its context may end
 	// sooner.
@@ -44,6 +46,10 @@ type Registrar struct {
 	done    chan struct{} // closed when loop has ended
 	failure atomic.Pointer[error]
 	metrics *metrics
+
+	// On a shared log, what follow has seen there.
+	arrived  chan events.Stored
+	followed chan struct{} // closed when follow has ended
 
 	// What follows belongs to loop.
 	flying   *group     // being appended, nil for none
@@ -70,6 +76,9 @@ type pending struct {
 	// doubt is the sequence at which an uncertain append may still put its
 	// event, 0 for none. It can't any more once something else is there.
 	doubt uint64
+	// confirmed says that the state has been brought up to the end of a shared
+	// log since the request came.
+	confirmed bool
 }
 
 type answer struct {
@@ -91,6 +100,9 @@ type group struct {
 	requests []*pending
 	events   []events.Encoded
 	bytes    int
+	// unconfirmed says that there is an answer without an event that may rest
+	// on an old tip.
+	unconfirmed bool
 }
 
 func (g *group) full() bool {
@@ -120,6 +132,7 @@ func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 	r := &Registrar{
 		cfg: cfg, queue: make(chan *pending, cfg.Queue), landed: make(chan error, 1),
 		stopped: make(chan struct{}), done: make(chan struct{}), metrics: newMetrics(),
+		arrived: make(chan events.Stored), followed: make(chan struct{}),
 	}
 	if err := cfg.Runner.CatchUp(ctx, nil); err != nil {
 		return nil, err
@@ -131,6 +144,11 @@ func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 	}
 	r.next = &group{expect: cfg.Runner.Visible()}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if cfg.Shared {
+		go r.follow(cfg.Runner.Visible() + 1)
+	} else {
+		close(r.followed)
+	}
 	go r.loop()
 	return r, nil
 }
@@ -176,7 +194,7 @@ func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
 
 // submit puts a request at the end of the queue.
 func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
-	if err := req.check(); err != nil {
+	if err := req.Check(); err != nil {
 		return nil, err
 	}
 	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), replied: make(chan struct{})}
@@ -259,7 +277,10 @@ func (r *Registrar) Stop(ctx context.Context) error {
 // loop gathers, launches and lands, until it is stopped with nothing left to do.
 func (r *Registrar) loop() {
 	defer close(r.done)
-	defer r.cancel()
+	defer func() {
+		r.cancel()
+		<-r.followed
+	}()
 	stopped := r.stopped
 	for r.Err() == nil {
 		r.gather()
@@ -274,6 +295,8 @@ func (r *Registrar) loop() {
 			r.take(p)
 		case err := <-r.landed:
 			r.land(err)
+		case s := <-r.arrivals():
+			r.absorb(s)
 		case <-stopped:
 			stopped = nil
 		case <-r.ctx.Done():
@@ -321,13 +344,15 @@ func (r *Registrar) launch() bool {
 		expect:   g.expect + uint64(len(g.events)),
 		requests: make([]*pending, 0, len(g.requests)), events: make([]events.Encoded, 0, len(g.events)),
 	}
-	if len(g.events) == 0 { // all that these answers rest on is visible
+	if len(g.events) == 0 && !g.unconfirmed { // all that these answers rest on is visible
 		g.answer()
 		return true
 	}
 	r.flying = g
-	r.metrics.groupSize.Observe(float64(len(g.events)))
-	go func() { r.landed <- r.cfg.Log.Append(r.ctx, g.expect, g.events) }()
+	if len(g.events) > 0 {
+		r.metrics.groupSize.Observe(float64(len(g.events)))
+	}
+	go func() { r.landed <- r.commit(g) }()
 	return true
 }
 
@@ -373,6 +398,8 @@ func (r *Registrar) take(p *pending) {
 		r.next.bytes += encoded.Size()
 	case p.doubt != 0: // its event may come yet, and give any answer the lie
 		outcome, err = Outcome{}, p.unknown()
+	default:
+		r.next.unconfirmed = r.next.unconfirmed || (r.cfg.Shared && !p.confirmed)
 	}
 	p.answer = answer{outcome, err}
 	r.next.requests = append(r.next.requests, p)

@@ -250,7 +250,9 @@ func notPromotable(v projections.View, m *projections.Model, t events.Transition
 		return RuleError{CodeTransition, fmt.Sprintf("%s/%d can't go from %s to %s; %s, or pass force with a reason",
 			m.Name, t.Version, t.From, t.To, spellAllowed(lifecycle, t.From))}
 	}
-	if t.To == lifecycle.Archive || lifecycle.Before(t.To, t.From) {
+	// Out of the archive into a stage in use is a new use, though it goes back.
+	backwards := lifecycle.Before(t.To, t.From) && t.From != lifecycle.Archive
+	if backwards || !lifecycle.Active(t.To) {
 		return nil
 	}
 	return deprecated(v, events.VersionID{ModelID: t.ModelID, Version: t.Version}, "promote")

@@ -33,6 +33,7 @@ func (k versionAliasKey) compare(o versionAliasKey) int {
 }
 
 func (s *State) aliasAssigned(c change, e events.AliasAssigned) {
+	e.Alias = s.words.one(e.Alias)
 	to := events.VersionID{ModelID: e.ModelID, Version: e.To}
 	if e.From != 0 {
 		from := events.VersionID{ModelID: e.ModelID, Version: e.From}

@@ -42,7 +42,7 @@ func (k deployedKey) compare(o deployedKey) int {
 
 func (s *State) deploymentDeployed(c change, e events.DeploymentDeployed) {
 	s.setRoutes(c, e.TargetID, &RouteTable{
-		Strategy: s.intern(e.Strategy), Variants: e.Variants, Previous: s.ranBefore(c, e.TargetID),
+		Strategy: e.Strategy, Variants: slices.Clone(e.Variants), Previous: s.ranBefore(c, e.TargetID),
 		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
 	})
 }
@@ -68,7 +68,7 @@ func (s *State) deploymentWithdrawn(c change, e events.DeploymentWithdrawn) {
 
 func (s *State) deploymentRolledBack(c change, e events.DeploymentRolledBack) {
 	next := &RouteTable{
-		Strategy: s.intern(e.Strategy), Variants: e.Variants, RestoredFrom: e.To,
+		Strategy: e.Strategy, Variants: slices.Clone(e.Variants), RestoredFrom: e.To,
 		SetMilli: c.at, SetBy: c.by, Reason: e.Reason,
 	}
 	if restored, ok := s.routes.at(e.To, e.TargetID); ok {
@@ -78,6 +78,7 @@ func (s *State) deploymentRolledBack(c change, e events.DeploymentRolledBack) {
 }
 
 func (s *State) setRoutes(c change, target ulid.ULID, next *RouteTable) {
+	next.share(s.words)
 	var before []events.Variant
 	if current, ok := s.routes.at(c.sequence, target); ok {
 		before = current.value.Variants
@@ -94,6 +95,14 @@ func (s *State) setRoutes(c change, target ulid.ULID, next *RouteTable) {
 			s.deployed.put(c.sequence, deployedKey{id, target}, struct{}{})
 			s.reviseVersion(c, id, nil)
 		}
+	}
+}
+
+// share makes a table that nobody has seen yet share its words.
+func (r *RouteTable) share(w words) {
+	r.Strategy, r.SetBy = w.one(r.Strategy), w.one(r.SetBy)
+	for i := range r.Variants {
+		r.Variants[i].Role = w.one(r.Variants[i].Role)
 	}
 }
 

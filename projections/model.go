@@ -1,8 +1,10 @@
 package projections
 
 import (
+	"bytes"
 	"iter"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -14,7 +16,7 @@ type Model struct {
 	ID            ulid.ULID         `json:"id"`
 	Name          string            `json:"name"`
 	Description   events.Text       `json:"description,omitzero"`
-	Tags          map[string]string `json:"tags,omitempty"`
+	PackedTags    []byte            `json:"tags,omitempty"`
 	LatestVersion int               `json:"latest_version"` // the highest number that is there, 0 for none
 	LastVersion   int               `json:"last_version"`   // the highest number ever given, 0 for none
 	LiveVersions  int               `json:"live_versions"`  // how many are there
@@ -25,10 +27,14 @@ type Model struct {
 	Renamed       uint64            `json:"renamed,omitzero"`     // sequence of the last renaming
 }
 
+// Tags gives the model's tags, nil for none.
+func (m *Model) Tags() map[string]string { return unpackTags(m.PackedTags) }
+
 // CreatedAt is when the model was registered.
 func (m *Model) CreatedAt() time.Time { return fromMilli(m.CreatedMilli) }
 
-// UpdatedAt is when the model, or a version of it, last changed.
+// UpdatedAt is when the model itself last changed, or a version of it came, went
+// or moved to another stage.
 func (m *Model) UpdatedAt() time.Time { return fromMilli(m.UpdatedMilli) }
 
 // Lifecycle gives the model's stages and their rules.
@@ -41,7 +47,7 @@ func (m *Model) Lifecycle() *events.Lifecycle {
 
 func (s *State) modelRegistered(c change, e events.ModelRegistered) {
 	s.models.put(c.sequence, e.ModelID, &Model{
-		ID: e.ModelID, Name: e.Name, Description: e.Description, Tags: e.Tags,
+		ID: e.ModelID, Name: e.Name, Description: e.Description, PackedTags: packTags(e.Tags),
 		CreatedMilli: c.at, UpdatedMilli: c.at, CreatedBy: c.by,
 	})
 	s.modelNames.put(c.sequence, e.Name, e.ModelID)
@@ -50,7 +56,7 @@ func (s *State) modelRegistered(c change, e events.ModelRegistered) {
 func (s *State) modelDescribed(c change, e events.ModelDescribed) {
 	s.reviseModel(c, e.ModelID, func(m *Model) {
 		m.Description = changedText(m.Description, e.Description)
-		m.Tags = changedTags(m.Tags, e.Tags, e.RemovedTags)
+		m.PackedTags = changedTags(m.PackedTags, e.Tags, e.RemovedTags)
 		m.UpdatedMilli = c.at
 	})
 }
@@ -88,9 +94,8 @@ func changedText(old events.Text, change *events.Text) events.Text {
 	return *change
 }
 
-// changedTags gives a map of its own: values in the tables don't change.
-func changedTags(old, set map[string]string, removed []string) map[string]string {
-	tags := maps.Clone(old)
+func changedTags(old []byte, set map[string]string, removed []string) []byte {
+	tags := unpackTags(old)
 	if tags == nil {
 		tags = map[string]string{}
 	}
@@ -98,10 +103,60 @@ func changedTags(old, set map[string]string, removed []string) map[string]string
 	for _, k := range removed {
 		delete(tags, k)
 	}
+	return packTags(tags)
+}
+
+// packTags keeps tags as canonical msgpack, which takes a fifth of a map's room,
+// and nil for none.
+func packTags(tags map[string]string) []byte {
 	if len(tags) == 0 {
 		return nil
 	}
+	packed, err := events.AppendCanonical(nil, tags)
+	if err != nil { // what was decoded from the log, or decided from valid input, has a form
+		return nil
+	}
+	return packed
+}
+
+func unpackTags(packed []byte) (tags map[string]string) {
+	if packed == nil {
+		return nil
+	}
+	if err := events.ReadCanonical(packed, &tags); err != nil { // packTags wrote it
+		return nil
+	}
 	return tags
+}
+
+// share makes a model that nobody has seen yet share what it can.
+func (m *Model) share(w words, before *Model) {
+	m.CreatedBy = w.one(m.CreatedBy)
+	if before == nil {
+		return
+	}
+	if m.Name == before.Name {
+		m.Name = before.Name
+	}
+	m.Description, m.PackedTags = sharedText(m.Description, before.Description), sharedBytes(m.PackedTags, before.PackedTags)
+	if m.OwnLifecycle != nil && reflect.DeepEqual(m.OwnLifecycle, before.OwnLifecycle) {
+		m.OwnLifecycle = before.OwnLifecycle
+	}
+}
+
+// sharedText gives the one before if the two are the same.
+func sharedText(text, before events.Text) events.Text {
+	if text == before {
+		return before
+	}
+	return text
+}
+
+func sharedBytes(b, before []byte) []byte {
+	if bytes.Equal(b, before) {
+		return before
+	}
+	return b
 }
 
 // reviseModel changes a copy of a model; without an edit it only notes that

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // FoldVersion is part of every digest: it changes when the same log gives
 // another state than before.
-const FoldVersion = 1
+const FoldVersion = 2
 
 // State is the registry as its log tells it, with all of its past. One
 // goroutine at a time may call Apply, CutAfter and Settle; everything else is
@@ -44,7 +45,7 @@ type State struct {
 
 	keys *table[events.Hash, *KeyUse]
 
-	words map[string]string // guarded by lock; texts that come again and again, once each
+	words words // guarded by lock
 
 	all []anyTable // every table, in the order of the digest
 }
@@ -54,6 +55,8 @@ type anyTable interface {
 	cutAfter(sequence uint64)
 	settle(sequence uint64)
 	dump(sequence uint64, d *dumper) error
+	snapshot(ctx context.Context, b *blockWriter, sequence uint64) error
+	restore(b blocks, sequence uint64) error
 }
 
 // Registry is what the first event says.
@@ -65,7 +68,7 @@ type Registry struct {
 
 // New gives the state of an empty log.
 func New() *State {
-	s := &State{words: map[string]string{}}
+	s := &State{words: words{}}
 	s.models = newTable[ulid.ULID, *Model]("models", &s.lock, ulid.ULID.Compare)
 	s.modelNames = newTable[string, ulid.ULID]("model_names", &s.lock, compareStrings)
 	s.registrations = newTable[events.VersionID, *Registration]("registrations", &s.lock, compareVersionIDs)
@@ -79,6 +82,16 @@ func New() *State {
 	s.routes = newTable[ulid.ULID, *RouteTable]("routes", &s.lock, ulid.ULID.Compare)
 	s.deployed = newTable[deployedKey, struct{}]("deployed", &s.lock, deployedKey.compare)
 	s.keys = newTable[events.Hash, *KeyUse]("keys", &s.lock, func(a, b events.Hash) int { return bytes.Compare(a[:], b[:]) })
+	s.models.share = func(w words, _ *ulid.ULID, m, before *Model) { m.share(w, before) }
+	s.registrations.share = func(w words, _ *events.VersionID, r, _ *Registration) {
+		r.Format, r.CreatedBy = w.one(r.Format), w.one(r.CreatedBy)
+	}
+	s.versions.share = func(w words, _ *events.VersionID, v, before *Version) { v.share(w, before) }
+	s.stages.share = func(w words, k *stageKey, _, _ struct{}) { k.Stage = w.one(k.Stage) }
+	s.aliases.share = func(w words, k *aliasKey, _, _ int) { k.Alias = w.one(k.Alias) }
+	s.versionAliases.share = func(w words, k *versionAliasKey, _, _ struct{}) { k.Alias = w.one(k.Alias) }
+	s.targetNames.share = func(w words, k *TargetName, _, _ ulid.ULID) { k.Environment = w.one(k.Environment) }
+	s.routes.share = func(w words, _ *ulid.ULID, r, _ *RouteTable) { r.share(w) }
 	s.all = []anyTable{
 		s.models, s.modelNames, s.registrations, s.versions, s.semvers, s.stages, s.aliases, s.versionAliases,
 		s.targets, s.targetNames, s.routes, s.deployed, s.keys,
@@ -115,7 +128,7 @@ func (s *State) Apply(e events.Event) {
 	}
 	s.applied = e.Sequence
 	s.recorded = append(s.recorded, e.Time.UnixMilli())
-	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: s.intern(e.Principal)}
+	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: s.words.one(e.Principal)}
 	s.apply(c, e.Data, registration)
 	if e.Key != (events.Hash{}) {
 		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
@@ -244,15 +257,17 @@ func compareVersionIDs(a, b events.VersionID) int {
 	return a.Version - b.Version
 }
 
-// intern keeps one copy of texts that come again and again, such as stages and
+// words keeps one copy of texts that come again and again, such as stages and
 // principals. The unique package would forget them at the next collection, since
 // nobody keeps its handles.
-func (s *State) intern(text string) string {
-	if kept, ok := s.words[text]; ok {
+type words map[string]string
+
+func (w words) one(text string) string {
+	if kept, ok := w[text]; ok {
 		return kept
 	}
 	kept := strings.Clone(text)
-	s.words[kept] = kept
+	w[kept] = kept
 	return kept
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	registryID  = ulid.MustParse("01KXFT0000REG1STRY00000000")
 	firstMoment = time.Date(2026, 11, 24, 2, 0, 0, 0, time.UTC)
-	stages      = []string{"None", "Staging", "Production", "Archived"}
 )
+
+// lifecycles are those that a story's models may have, the default one first.
+var lifecycles = []events.Lifecycle{
+	*events.DefaultLifecycle(),
+	{Stages: []string{"None", "Staging", "Production", "Archived"}, Archive: "Archived", Exclusive: []string{"Production"}},
+	{Stages: []string{"Draft", "None", "Staging", "Live", "Retired"}, Archive: "Retired", Transitions: [][2]string{{"Draft", "Live"}, {"None", "Draft"}, {"Live", "Retired"}}},
+}
+
+// stages are those of all lifecycles.
+func stages() []string {
+	all := map[string]bool{}
+	for _, l := range lifecycles {
+		for _, s := range l.Stages {
+			all[s] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
 
 func fold(told []events.Event) *projections.State {
 	s := projections.New()
@@ -39,33 +57,46 @@ func fold(told []events.Event) *projections.State {
 type world struct {
 	registry projections.Registry
 	recorded time.Time
-	models   []*worldModel
-	targets  []*worldTarget // as they were defined
+	models   []*worldModel  // also those that are gone
+	targets  []*worldTarget // as they were defined, also those that are gone
 	keys     map[events.Hash]keyUse
 }
 
 type worldModel struct {
 	id               ulid.ULID
-	name             string
+	gone             bool
+	name             string // the last one of a model that is gone
 	description      events.Text
 	tags             map[string]string
+	lifecycle        events.Lifecycle
 	created, updated time.Time
 	by               string
 	aliases          map[string]int
-	versions         []*worldVersion
+	versions         []*worldVersion // also those that are gone
 }
 
 type worldVersion struct {
-	registered events.VersionRegistered
-	sequence   uint64
-	stage      string
-	created    time.Time
-	updated    time.Time
-	by         string
+	registered  events.VersionRegistered
+	gone        bool
+	sequence    uint64
+	stage       string
+	tags        map[string]string
+	description events.Text
+	deprecation *worldDeprecation
+	created     time.Time
+	updated     time.Time
+	by          string
+}
+
+type worldDeprecation struct {
+	reason        events.Text
+	since, sunset time.Time
+	replacement   *events.VersionID
 }
 
 type worldTarget struct {
 	id          ulid.ULID
+	gone        bool
 	name        projections.TargetName
 	description events.Text
 	created     time.Time
@@ -102,39 +133,94 @@ func (w *world) happen(e events.Event) {
 		w.keys[e.Key] = keyUse{e.Sequence, e.Request, e.Data.Resource()}
 	}
 	switch d := e.Data.(type) {
-	case events.ModelDescribed, events.ModelRenamed, events.ModelLifecycleChanged, events.ModelDeleted,
-		events.VersionDescribed, events.VersionDeprecated, events.VersionRestored, events.VersionDeleted,
-		events.AliasRemoved, events.TargetDescribed, events.TargetRemoved, events.DeploymentWithdrawn:
-		panic("the stories don't tell of " + e.Type())
 	case events.RegistryCreated:
 		w.registry = projections.Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: e.Time}
 	case events.ModelRegistered:
 		w.models = append(w.models, &worldModel{
-			id: d.ModelID, name: d.Name, description: d.Description, tags: d.Tags, created: e.Time, updated: e.Time, by: e.Principal,
-			aliases: map[string]int{},
+			id: d.ModelID, name: d.Name, description: d.Description, tags: d.Tags, lifecycle: lifecycles[0],
+			created: e.Time, updated: e.Time, by: e.Principal, aliases: map[string]int{},
 		})
+	case events.ModelDescribed:
+		m := w.model(d.ModelID)
+		m.updated = e.Time
+		describe(&m.description, &m.tags, d.Description, d.Tags, d.RemovedTags)
+	case events.ModelRenamed:
+		m := w.model(d.ModelID)
+		m.name, m.updated = d.To, e.Time
+	case events.ModelLifecycleChanged:
+		m := w.model(d.ModelID)
+		m.lifecycle, m.updated = d.Lifecycle, e.Time
+	case events.ModelDeleted:
+		w.model(d.ModelID).gone = true
 	case events.VersionRegistered:
 		m := w.model(d.ModelID)
 		m.updated = e.Time
-		m.versions = append(m.versions, &worldVersion{registered: d, sequence: e.Sequence, stage: "None", created: e.Time, updated: e.Time, by: e.Principal})
+		m.versions = append(m.versions, &worldVersion{
+			registered: d, sequence: e.Sequence, stage: m.lifecycle.Stages[0], tags: d.Tags, description: d.Description,
+			created: e.Time, updated: e.Time, by: e.Principal,
+		})
+	case events.VersionDescribed:
+		v := w.version(d.ModelID, d.Version)
+		v.updated = e.Time
+		describe(&v.description, &v.tags, d.Description, d.Tags, d.RemovedTags)
 	case events.VersionPromoted:
 		w.move(e, events.Transition(d))
 	case events.VersionDemoted:
 		w.move(e, events.Transition(d))
 	case events.VersionArchived:
 		w.move(e, events.Transition(d))
+	case events.VersionDeprecated:
+		v := w.version(d.ModelID, d.Version)
+		since := e.Time
+		if v.deprecation != nil {
+			since = v.deprecation.since
+		}
+		v.deprecation, v.updated = &worldDeprecation{d.Reason, since, d.Sunset, d.Replacement}, e.Time
+	case events.VersionRestored:
+		v := w.version(d.ModelID, d.Version)
+		v.deprecation, v.updated = nil, e.Time
+	case events.VersionDeleted:
+		m := w.model(d.ModelID)
+		m.updated, m.versions[d.Version-1].gone = e.Time, true
+		maps.DeleteFunc(m.aliases, func(_ string, number int) bool { return number == d.Version })
 	case events.AliasAssigned:
 		w.model(d.ModelID).aliases[d.Alias] = d.To
+	case events.AliasRemoved:
+		delete(w.model(d.ModelID).aliases, d.Alias)
 	case events.TargetDefined:
 		w.targets = append(w.targets, &worldTarget{
 			id: d.TargetID, name: projections.TargetName{Environment: d.Environment, Name: d.Name}, description: d.Description, created: e.Time, by: e.Principal,
 		})
+	case events.TargetDescribed:
+		w.target(d.TargetID).description = d.Description
+	case events.TargetRemoved:
+		w.target(d.TargetID).gone = true
 	case events.DeploymentDeployed:
-		w.target(d.TargetID).run(e, table{Strategy: d.Strategy, Variants: d.Variants, Reason: d.Reason, Previous: w.target(d.TargetID).now().Generation})
+		t := w.target(d.TargetID)
+		t.run(e, table{Strategy: d.Strategy, Variants: d.Variants, Reason: d.Reason, Previous: t.ranBefore()})
 	case events.DeploymentRolledBack:
 		t := w.target(d.TargetID)
 		t.run(e, table{Strategy: d.Strategy, Variants: d.Variants, Reason: d.Reason, Previous: t.generation(d.To).Previous, RestoredFrom: d.To})
+	case events.DeploymentWithdrawn:
+		t := w.target(d.TargetID)
+		t.run(e, table{Reason: d.Reason, Previous: t.ranBefore()})
+	default:
+		panic("the stories don't tell of " + e.Type())
 	}
+}
+
+// describe changes a description and tags in place.
+func describe(description *events.Text, tags *map[string]string, next *events.Text, set map[string]string, removed []string) {
+	if next != nil {
+		*description = *next
+	}
+	all := map[string]string{}
+	maps.Copy(all, *tags)
+	maps.Copy(all, set)
+	for _, key := range removed {
+		delete(all, key)
+	}
+	*tags = all
 }
 
 func (w *world) move(e events.Event, d events.Transition) {
@@ -143,12 +229,56 @@ func (w *world) move(e events.Event, d events.Transition) {
 	moved := map[int]string{d.Version: d.To}
 	for _, r := range d.Displaced {
 		for n := r[0]; n <= r[1]; n++ {
-			moved[n] = "Archived"
+			moved[n] = m.lifecycle.Archive
 		}
 	}
 	for n, stage := range moved {
 		m.versions[n-1].stage, m.versions[n-1].updated = stage, e.Time
 	}
+}
+
+// liveModels are the models that are there.
+func (w *world) liveModels() []*worldModel {
+	return slices.DeleteFunc(slices.Clone(w.models), func(m *worldModel) bool { return m.gone })
+}
+
+// liveTargets are the targets that are there, as they were defined.
+func (w *world) liveTargets() []*worldTarget {
+	return slices.DeleteFunc(slices.Clone(w.targets), func(t *worldTarget) bool { return t.gone })
+}
+
+// live gives the numbers of the versions that are there.
+func (m *worldModel) live() []int {
+	var numbers []int
+	for i, v := range m.versions {
+		if !v.gone {
+			numbers = append(numbers, i+1)
+		}
+	}
+	return numbers
+}
+
+func (w *world) version(model ulid.ULID, number int) *worldVersion {
+	return w.model(model).versions[number-1]
+}
+
+// named spells a version with the name that its model has, or had last.
+func (w *world) named(id *events.VersionID) string {
+	if id == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d", w.model(id.ModelID).name, id.Version)
+}
+
+// runsOn gives the targets that a version runs on, as they were defined.
+func (w *world) runsOn(model ulid.ULID, number int) []string {
+	var names []string
+	for _, t := range w.liveTargets() {
+		if slices.ContainsFunc(t.now().Variants, func(v events.Variant) bool { return v.ModelID == model && v.Version == number }) {
+			names = append(names, t.name.String())
+		}
+	}
+	return names
 }
 
 func (w *world) model(id ulid.ULID) *worldModel {
@@ -171,6 +301,14 @@ func (t *worldTarget) now() table {
 	return t.tables[len(t.tables)-1]
 }
 
+// ranBefore gives the generation of what ran last, 0 for nothing ever.
+func (t *worldTarget) ranBefore() uint64 {
+	if now := t.now(); len(now.Variants) > 0 {
+		return now.Generation
+	}
+	return t.now().Previous
+}
+
 func (t *worldTarget) generation(g uint64) table {
 	return t.tables[slices.IndexFunc(t.tables, func(r table) bool { return r.Generation == g })]
 }
@@ -189,9 +327,13 @@ type (
 		Name, Path       string
 		Description      events.Text
 		Tags             map[string]string
+		Lifecycle        events.Lifecycle
 		Created, Updated time.Time
 		By               string
-		Latest           int
+		Latest           int // that is there
+		Last             int // ever given
+		Live             int // how many are there
+		Deployed         []int
 		Aliases          map[string]int
 		Versions         []shownVersion // highest first
 		InStage          map[string][]int
@@ -204,13 +346,21 @@ type (
 		Source, Format, Run string
 		Code                *events.Code
 		Base                *events.VersionID
+		BaseName            string
 		Details             []byte // canonical, nil if they stay in the log
 		InLog               bool
 		Tags                map[string]string
 		Description         events.Text
+		Deprecation         *shownDeprecation
 		Created, Updated    time.Time
 		By                  string
 		Aliases, DeployedTo []string
+	}
+	shownDeprecation struct {
+		Reason        events.Text
+		Since, Sunset time.Time
+		Replacement   *events.VersionID
+		Name          string // of the replacement
 	}
 	shownTarget struct {
 		ID          ulid.ULID
@@ -220,39 +370,61 @@ type (
 		Created     time.Time
 		By          string
 		Runs        table
+		Names       []string // of what runs there
 	}
 )
 
 func (w *world) show() shown {
 	s := shown{Registry: w.registry, Recorded: w.recorded, Keys: w.keys}
-	for _, m := range w.models {
+	for _, m := range w.liveModels() {
 		s.Models = append(s.Models, w.showModel(m))
 	}
 	slices.SortFunc(s.Models, func(a, b shownModel) int { return strings.Compare(a.Name, b.Name) })
-	for _, t := range w.targets {
-		s.Targets = append(s.Targets, shownTarget{
+	for _, t := range w.liveTargets() {
+		one := shownTarget{
 			ID: t.id, Name: t.name, Path: "targets/" + t.name.String(), Description: t.description, Created: t.created, By: t.by, Runs: t.now(),
-		})
+		}
+		for _, variant := range one.Runs.Variants {
+			one.Names = append(one.Names, w.named(&events.VersionID{ModelID: variant.ModelID, Version: variant.Version}))
+		}
+		s.Targets = append(s.Targets, one)
 	}
 	slices.SortFunc(s.Targets, func(a, b shownTarget) int { return strings.Compare(a.Name.String(), b.Name.String()) })
 	return s
 }
 
+// someTags makes no difference between no tags and none left.
+func someTags(tags map[string]string) map[string]string {
+	if len(tags) == 0 {
+		return nil
+	}
+	return tags
+}
+
 func (w *world) showModel(m *worldModel) shownModel {
+	live := m.live()
 	s := shownModel{
-		ID: m.id, Name: m.name, Path: "models/" + m.name, Description: m.description, Tags: m.tags, Created: m.created, Updated: m.updated,
-		By: m.by, Latest: len(m.versions), Aliases: m.aliases, InStage: map[string][]int{},
+		ID: m.id, Name: m.name, Path: "models/" + m.name, Description: m.description, Tags: someTags(m.tags), Lifecycle: m.lifecycle,
+		Created: m.created, Updated: m.updated, By: m.by, Latest: slices.Max(append(live, 0)), Last: len(m.versions), Live: len(live),
+		Aliases: m.aliases, InStage: map[string][]int{},
+	}
+	for _, number := range live {
+		if w.runsOn(m.id, number) != nil {
+			s.Deployed = append(s.Deployed, number)
+		}
+	}
+	for _, number := range slices.Backward(live) {
+		s.Versions = append(s.Versions, w.showVersion(m, number))
+		stage := m.versions[number-1].stage
+		s.InStage[stage] = append(s.InStage[stage], number)
 	}
 	var semvers []*semver.Version
 	numbers := map[*semver.Version]int{}
-	for i, v := range slices.Backward(m.versions) {
-		one := w.showVersion(m, i+1, v)
-		s.Versions = append(s.Versions, one)
-		s.InStage[v.stage] = append(s.InStage[v.stage], one.Number)
-		if one.Semver != "" {
-			sv := semver.MustParse(one.Semver)
+	for i, v := range m.versions { // a semantic version is not used again
+		if v.registered.Semver != "" {
+			sv := semver.MustParse(v.registered.Semver)
 			semvers = append(semvers, sv)
-			numbers[sv] = one.Number
+			numbers[sv] = i + 1
 		}
 	}
 	slices.SortFunc(semvers, func(a, b *semver.Version) int { return b.Compare(a) })
@@ -263,12 +435,16 @@ func (w *world) showModel(m *worldModel) shownModel {
 	return s
 }
 
-func (w *world) showVersion(m *worldModel, number int, v *worldVersion) shownVersion {
+func (w *world) showVersion(m *worldModel, number int) shownVersion {
+	v := m.versions[number-1]
 	d := v.registered
 	s := shownVersion{
 		Number: number, Path: fmt.Sprintf("models/%s/versions/%d", m.name, number), Stage: v.stage, Semver: d.Semver, Registered: v.sequence,
-		Source: d.Source, Format: d.Format, Run: d.RunID, Code: d.Code, Base: d.BaseModel, Tags: d.Tags, Description: d.Description,
-		Created: v.created, Updated: v.updated, By: v.by,
+		Source: d.Source, Format: d.Format, Run: d.RunID, Code: d.Code, Base: d.BaseModel, BaseName: w.named(d.BaseModel),
+		Tags: someTags(v.tags), Description: v.description, Created: v.created, Updated: v.updated, By: v.by, DeployedTo: w.runsOn(m.id, number),
+	}
+	if v := v.deprecation; v != nil {
+		s.Deprecation = &shownDeprecation{v.reason, v.since, v.sunset, v.replacement, w.named(v.replacement)}
 	}
 	details, err := events.AppendCanonical(nil, projections.DetailsOf(d))
 	if err != nil {
@@ -280,12 +456,6 @@ func (w *world) showVersion(m *worldModel, number int, v *worldVersion) shownVer
 	for _, alias := range slices.Sorted(maps.Keys(m.aliases)) {
 		if m.aliases[alias] == number {
 			s.Aliases = append(s.Aliases, alias)
-		}
-	}
-	for _, t := range w.targets {
-		runs := func(variant events.Variant) bool { return variant.ModelID == m.id && variant.Version == number }
-		if slices.ContainsFunc(t.now().Variants, runs) {
-			s.DeployedTo = append(s.DeployedTo, t.name.String())
 		}
 	}
 	return s
@@ -302,13 +472,17 @@ func show(v projections.View) shown {
 	for m := range v.Models("") {
 		one := shownModel{
 			ID: m.ID, Name: m.Name, Path: v.Path(events.Resource{Root: events.Root{Kind: events.ModelRoot, ID: m.ID}}), Description: m.Description,
-			Tags: m.Tags, Created: m.CreatedAt(), Updated: m.UpdatedAt(), By: m.CreatedBy, Latest: m.LatestVersion,
+			Tags: someTags(m.Tags()), Lifecycle: *m.Lifecycle(), Created: m.CreatedAt(), Updated: m.UpdatedAt(), By: m.CreatedBy,
+			Latest: m.LatestVersion, Last: m.LastVersion, Live: m.LiveVersions,
 			Aliases: maps.Collect(v.Aliases(m.ID)), InStage: map[string][]int{},
+		}
+		for id := range v.Deployed(m.ID) {
+			one.Deployed = append(one.Deployed, id.Version)
 		}
 		for version := range v.Versions(m.ID, math.MaxInt) {
 			one.Versions = append(one.Versions, showVersion(v, version))
 		}
-		for _, stage := range stages {
+		for _, stage := range stages() {
 			if numbers := slices.Collect(v.InStage(m.ID, stage)); numbers != nil {
 				one.InStage[stage] = numbers
 			}
@@ -325,6 +499,9 @@ func show(v projections.View) shown {
 		}
 		if r, generation, ok := v.Routes(t.ID); ok {
 			one.Runs = table{generation, r.Previous, r.RestoredFrom, r.Strategy, r.Variants, r.SetAt(), r.SetBy, r.Reason}
+			for _, variant := range r.Variants {
+				one.Names = append(one.Names, nameIn(v, &events.VersionID{ModelID: variant.ModelID, Version: variant.Version}))
+			}
 		}
 		s.Targets = append(s.Targets, one)
 	}
@@ -339,14 +516,77 @@ func showVersion(v projections.View, version *projections.Version) shownVersion 
 	}
 	s := shownVersion{
 		Number: id.Version, Path: v.Path(events.Resource{Root: events.Root{Kind: events.ModelRoot, ID: id.ModelID}, Version: id.Version}),
-		Stage: version.Stage, Semver: r.Semver, Registered: r.Sequence, Source: r.Source, Format: r.Format, Run: r.RunID, Code: r.Code, Base: r.BaseModel,
-		Details: r.Details, InLog: r.InLog, Tags: version.Tags, Description: version.Description,
+		Stage: version.Stage, Semver: r.Semver, Registered: r.Sequence, Source: r.Source, Format: r.Format, Run: r.RunID, Code: r.Code,
+		Base: r.BaseModel, BaseName: nameIn(v, r.BaseModel), Details: r.Details, InLog: r.InLog,
+		Tags: someTags(version.Tags()), Description: version.Description,
 		Created: r.CreatedAt(), Updated: version.UpdatedAt(), By: r.CreatedBy, Aliases: slices.Collect(v.AliasesOf(id)),
+	}
+	if d := version.Deprecation; d != nil {
+		s.Deprecation = &shownDeprecation{Reason: d.Reason, Since: d.Since(), Replacement: d.Replacement, Name: nameIn(v, d.Replacement)}
+		if sunset, ok := d.Sunset(); ok {
+			s.Deprecation.Sunset = sunset
+		}
 	}
 	for t := range v.DeployedTo(id) {
 		s.DeployedTo = append(s.DeployedTo, t.Name.String())
 	}
 	return s
+}
+
+func nameIn(v projections.View, id *events.VersionID) string {
+	if id == nil {
+		return ""
+	}
+	name, ok := v.NameOf(id.ModelID)
+	if !ok {
+		panic(fmt.Sprintf("nobody knows the name of %v", id.ModelID))
+	}
+	return fmt.Sprintf("%s/%d", name, id.Version)
+}
+
+// wantGone checks that what is gone can't be found, but by what stays: a model's
+// last name, and what was registered.
+func (w *world) wantGone(t rapid.TB, v projections.View) {
+	t.Helper()
+	for _, m := range w.models {
+		if name, ok := v.NameOf(m.id); name != m.name || !ok {
+			t.Fatalf("as of %d, %v is called %q, %v; want %q", v.Sequence, m.id, name, ok, m.name)
+		}
+		if _, _, ok := v.ModelByID(m.id); ok == m.gone {
+			t.Fatalf("as of %d, model %s is there: %v", v.Sequence, m.name, ok)
+		}
+		_, _, named := v.Model(m.name)
+		if m.gone && named != slices.ContainsFunc(w.liveModels(), func(o *worldModel) bool { return o.name == m.name }) {
+			t.Fatalf("as of %d, there is a model called %s: %v", v.Sequence, m.name, named)
+		}
+		for i, version := range m.versions {
+			id := events.VersionID{ModelID: m.id, Version: i + 1}
+			if _, _, ok := v.Version(id); ok == (m.gone || version.gone) {
+				t.Fatalf("as of %d, %s/%d is there: %v", v.Sequence, m.name, i+1, ok)
+			}
+			if r, ok := v.Registration(id); !ok || r.Sequence != version.sequence {
+				t.Fatalf("as of %d, %s/%d has no registration any more", v.Sequence, m.name, i+1)
+			}
+			if (m.gone || version.gone) && len(slices.Collect(v.AliasesOf(id)))+targets(v.DeployedTo(id)) > 0 {
+				t.Fatalf("as of %d, %s/%d, which is gone, has an alias or runs somewhere", v.Sequence, m.name, i+1)
+			}
+		}
+		for _, stage := range stages() {
+			if m.gone && len(slices.Collect(v.InStage(m.id, stage))) > 0 {
+				t.Fatalf("as of %d, %s, which is gone, has versions in %s", v.Sequence, m.name, stage)
+			}
+		}
+		if m.gone && len(maps.Collect(v.Aliases(m.id)))+len(slices.Collect(v.Versions(m.id, math.MaxInt)))+len(slices.Collect(v.Deployed(m.id))) > 0 {
+			t.Fatalf("as of %d, %s, which is gone, has aliases or versions", v.Sequence, m.name)
+		}
+	}
+	for _, target := range w.targets {
+		_, _, ok := v.TargetByID(target.id)
+		_, _, runs := v.Routes(target.id)
+		if ok == target.gone || (target.gone && runs) {
+			t.Fatalf("as of %d, target %s is there: %v, and has a route table: %v", v.Sequence, target.name, ok, runs)
+		}
+	}
 }
 
 // someKeys are the idempotency keys that a history may use.
@@ -383,7 +623,9 @@ func next(t *rapid.T, w *world, last events.Event) events.Event {
 	}
 	// Those that are seldom possible come first, since rapid likes the first.
 	steps := []func(*rapid.T, *world, ulid.ULID) events.Data{
-		rollBack, deploy, move, assign, rollBack, deploy, registerVersion, move, registerVersion, define, registerModel,
+		rollBack, withdraw, removeTarget, restore, deleteVersion, deleteModel, unassign, changeLifecycle, deploy, move, deprecate, assign,
+		rename, describeVersion, describeTarget, describeModel, rollBack, deploy, registerVersion, move, registerVersion, registerVersion,
+		assign, define, registerModel,
 	}
 	for e.Data == nil {
 		e.Data = rapid.SampledFrom(steps).Draw(t, "step")(t, w, e.ID)
@@ -401,28 +643,146 @@ func tags(t *rapid.T) map[string]string {
 	return rapid.SampledFrom([]map[string]string{nil, {}, {"team": "payments"}, {"": "x", "größe": ""}}).Draw(t, "tags")
 }
 
-func registerModel(t *rapid.T, w *world, id ulid.ULID) events.Data {
+// freeName draws a model's name that no model has.
+func freeName(t *rapid.T, w *world) (string, bool) {
 	name := rapid.SampledFrom([]string{"a", "b", "c", "d", "aa"}).Draw(t, "name")
-	if slices.ContainsFunc(w.models, func(m *worldModel) bool { return m.name == name }) {
+	taken := slices.ContainsFunc(w.liveModels(), func(m *worldModel) bool { return m.name == name })
+	return name, !taken
+}
+
+func registerModel(t *rapid.T, w *world, id ulid.ULID) events.Data {
+	name, free := freeName(t, w)
+	if !free {
 		return nil
 	}
 	return events.ModelRegistered{ModelID: id, Name: name, Description: text(t, "description"), Tags: tags(t)}
 }
 
-func someModel(t *rapid.T, w *world) *worldModel {
-	if len(w.models) == 0 {
+// changes draws a change of a description and tags; ok is false for none.
+func changes(t *rapid.T, had map[string]string) (description *events.Text, set map[string]string, removed []string, ok bool) {
+	if rapid.Bool().Draw(t, "another description") {
+		d := text(t, "description")
+		description = &d
+	}
+	set = tags(t)
+	for _, key := range slices.Sorted(maps.Keys(had)) {
+		if _, again := set[key]; !again && rapid.Bool().Draw(t, "remove") {
+			removed = append(removed, key)
+		}
+	}
+	return description, set, removed, description != nil || len(set)+len(removed) > 0
+}
+
+func describeModel(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m := someModel(t, w)
+	if m == nil {
 		return nil
 	}
-	return rapid.SampledFrom(w.models).Draw(t, "model")
+	description, set, removed, ok := changes(t, m.tags)
+	if !ok {
+		return nil
+	}
+	return events.ModelDescribed{ModelID: m.id, Description: description, Tags: set, RemovedTags: removed}
+}
+
+func rename(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m := someModel(t, w)
+	if m == nil {
+		return nil
+	}
+	name, free := freeName(t, w)
+	if !free {
+		return nil
+	}
+	return events.ModelRenamed{ModelID: m.id, From: m.name, To: name, Reason: text(t, "reason")}
+}
+
+func changeLifecycle(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m := someModel(t, w)
+	if m == nil {
+		return nil
+	}
+	next := rapid.SampledFrom(lifecycles[1:]).Draw(t, "lifecycle")
+	for _, number := range m.live() {
+		if stage := m.versions[number-1].stage; !slices.Contains(next.Stages, stage) || next.Holds(stage) {
+			return nil // it would be in no stage any more, or perhaps not alone
+		}
+	}
+	return events.ModelLifecycleChanged{ModelID: m.id, Lifecycle: next, Reason: text(t, "reason")}
+}
+
+func deleteModel(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m := someModel(t, w)
+	if m == nil || slices.ContainsFunc(m.live(), func(n int) bool { return w.runsOn(m.id, n) != nil }) {
+		return nil
+	}
+	return events.ModelDeleted{ModelID: m.id, Name: m.name, Versions: len(m.live()), Aliases: len(m.aliases), Reason: text(t, "reason")}
+}
+
+func someModel(t *rapid.T, w *world) *worldModel {
+	live := w.liveModels()
+	if len(live) == 0 {
+		return nil
+	}
+	return rapid.SampledFrom(live).Draw(t, "model")
 }
 
 // someVersion draws a version of a model that has some.
 func someVersion(t *rapid.T, w *world) (*worldModel, int) {
 	m := someModel(t, w)
-	if m == nil || len(m.versions) == 0 {
+	if m == nil || len(m.live()) == 0 {
 		return nil, 0
 	}
-	return m, rapid.IntRange(1, len(m.versions)).Draw(t, "version")
+	return m, rapid.SampledFrom(m.live()).Draw(t, "version")
+}
+
+func describeVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m, n := someVersion(t, w)
+	if m == nil {
+		return nil
+	}
+	description, set, removed, ok := changes(t, m.versions[n-1].tags)
+	if !ok {
+		return nil
+	}
+	return events.VersionDescribed{ModelID: m.id, Version: n, Description: description, Tags: set, RemovedTags: removed}
+}
+
+func deprecate(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m, n := someVersion(t, w)
+	if m == nil {
+		return nil
+	}
+	d := events.VersionDeprecated{
+		ModelID: m.id, Version: n, Reason: text(t, "reason"),
+		Sunset: rapid.SampledFrom([]time.Time{{}, firstMoment.AddDate(1, 0, 0)}).Draw(t, "sunset"),
+	}
+	if by, number := someVersion(t, w); by != nil && rapid.Bool().Draw(t, "replaced") && (by != m || number != n) {
+		d.Replacement = &events.VersionID{ModelID: by.id, Version: number}
+	}
+	return d
+}
+
+func restore(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m, n := someVersion(t, w)
+	if m == nil || m.versions[n-1].deprecation == nil {
+		return nil
+	}
+	return events.VersionRestored{ModelID: m.id, Version: n, Reason: text(t, "reason")}
+}
+
+func deleteVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m, n := someVersion(t, w)
+	if m == nil || w.runsOn(m.id, n) != nil {
+		return nil
+	}
+	d := events.VersionDeleted{ModelID: m.id, Version: n, Reason: text(t, "reason")}
+	for _, alias := range slices.Sorted(maps.Keys(m.aliases)) {
+		if m.aliases[alias] == n {
+			d.Aliases = append(d.Aliases, alias)
+		}
+	}
+	return d
 }
 
 func registerVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
@@ -453,20 +813,16 @@ func move(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	if m == nil {
 		return nil
 	}
-	d := events.Transition{ModelID: m.id, Version: n, From: m.versions[n-1].stage, To: rapid.SampledFrom(stages).Draw(t, "stage"), Reason: text(t, "reason")}
-	if rapid.Bool().Draw(t, "archive existing") && (d.To == "Staging" || d.To == "Production") {
-		var others []int
-		for i, v := range m.versions {
-			if v.stage == d.To && i+1 != n {
-				others = append(others, i+1)
-			}
-		}
+	l := m.lifecycle
+	d := events.Transition{ModelID: m.id, Version: n, From: m.versions[n-1].stage, To: rapid.SampledFrom(l.Stages).Draw(t, "stage"), Reason: text(t, "reason")}
+	if l.Active(d.To) && (l.Holds(d.To) || rapid.Bool().Draw(t, "archive existing")) {
+		others := slices.DeleteFunc(m.live(), func(o int) bool { return o == n || m.versions[o-1].stage != d.To })
 		d.Displaced = events.Ranges(others)
 	}
-	switch from, to := slices.Index(stages, d.From), slices.Index(stages, d.To); {
+	switch from, to := slices.Index(l.Stages, d.From), slices.Index(l.Stages, d.To); {
 	case from == to && d.Displaced == nil:
 		return nil
-	case d.To == "Archived":
+	case d.To == l.Archive:
 		return events.VersionArchived(d)
 	case to < from:
 		return events.VersionDemoted(d)
@@ -487,20 +843,65 @@ func assign(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	return events.AliasAssigned{ModelID: m.id, Alias: alias, From: m.aliases[alias], To: n, Reason: text(t, "reason")}
 }
 
+func unassign(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m := someModel(t, w)
+	if m == nil || len(m.aliases) == 0 {
+		return nil
+	}
+	alias := rapid.SampledFrom(slices.Sorted(maps.Keys(m.aliases))).Draw(t, "alias")
+	return events.AliasRemoved{ModelID: m.id, Alias: alias, From: m.aliases[alias], Reason: text(t, "reason")}
+}
+
 func define(t *rapid.T, w *world, id ulid.ULID) events.Data {
 	name := rapid.SampledFrom([]projections.TargetName{{Environment: "prod", Name: "b"}, {Environment: "prod", Name: "a"}, {Environment: "eu", Name: "z"}}).Draw(t, "target")
-	if slices.ContainsFunc(w.targets, func(t *worldTarget) bool { return t.name == name }) {
+	if slices.ContainsFunc(w.liveTargets(), func(t *worldTarget) bool { return t.name == name }) {
 		return nil
 	}
 	return events.TargetDefined{TargetID: id, Environment: name.Environment, Name: name.Name, Description: text(t, "description")}
 }
 
-func deploy(t *rapid.T, w *world, _ ulid.ULID) events.Data {
-	m, n := someVersion(t, w)
-	if m == nil || len(w.targets) == 0 {
+func someTarget(t *rapid.T, w *world) *worldTarget {
+	live := w.liveTargets()
+	if len(live) == 0 {
 		return nil
 	}
-	target := rapid.SampledFrom(w.targets).Draw(t, "target")
+	return rapid.SampledFrom(live).Draw(t, "target")
+}
+
+func describeTarget(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	target := someTarget(t, w)
+	if target == nil {
+		return nil
+	}
+	d := text(t, "description")
+	if reflect.DeepEqual(d, target.description) {
+		return nil
+	}
+	return events.TargetDescribed{TargetID: target.id, Description: d}
+}
+
+func removeTarget(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	target := someTarget(t, w)
+	if target == nil || len(target.now().Variants) > 0 {
+		return nil
+	}
+	return events.TargetRemoved{TargetID: target.id, Environment: target.name.Environment, Name: target.name.Name, Reason: text(t, "reason")}
+}
+
+func withdraw(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	target := someTarget(t, w)
+	if target == nil || len(target.now().Variants) == 0 {
+		return nil
+	}
+	return events.DeploymentWithdrawn{TargetID: target.id, From: target.now().Generation, Reason: text(t, "reason")}
+}
+
+func deploy(t *rapid.T, w *world, _ ulid.ULID) events.Data {
+	m, n := someVersion(t, w)
+	target := someTarget(t, w)
+	if m == nil || target == nil {
+		return nil
+	}
 	d := events.DeploymentDeployed{
 		TargetID: target.id, Strategy: events.AllAtOnce, Reason: text(t, "reason"),
 		Variants: []events.Variant{{ModelID: m.id, Version: n, Role: events.RoleChampion, Weight: events.FullWeight}},
@@ -518,13 +919,16 @@ func deploy(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 }
 
 func rollBack(t *rapid.T, w *world, _ ulid.ULID) events.Data {
-	if len(w.targets) == 0 {
+	target := someTarget(t, w)
+	if target == nil {
 		return nil
 	}
-	target := rapid.SampledFrom(w.targets).Draw(t, "target")
-	var chain []table
+	var chain []table // without those that had a version which is gone
 	for g := target.now().Previous; g != 0; g = target.generation(g).Previous {
-		chain = append(chain, target.generation(g))
+		gone := func(v events.Variant) bool { return w.model(v.ModelID).gone || w.version(v.ModelID, v.Version).gone }
+		if earlier := target.generation(g); !slices.ContainsFunc(earlier.Variants, gone) {
+			chain = append(chain, earlier)
+		}
 	}
 	if len(chain) == 0 {
 		return nil
@@ -532,5 +936,21 @@ func rollBack(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	to := rapid.SampledFrom(chain).Draw(t, "to")
 	return events.DeploymentRolledBack{
 		TargetID: target.id, From: target.now().Generation, To: to.Generation, Strategy: to.Strategy, Variants: to.Variants, Reason: text(t, "reason"),
+	}
+}
+
+// TestTheStoriesTellOfEveryKind: what no story tells of is not compared.
+func TestTheStoriesTellOfEveryKind(t *testing.T) {
+	stories := rapid.Custom(func(t *rapid.T) []events.Event { return history(t, 5, 40) })
+	told := map[string]bool{}
+	for seed := range 300 {
+		for _, e := range stories.Example(seed) {
+			told[e.Type()] = true
+		}
+	}
+	for kind, zero := range events.Kinds() {
+		if !told[events.TypeOf(zero)] {
+			t.Errorf("no story tells of %s", kind)
+		}
 	}
 }

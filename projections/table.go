@@ -14,10 +14,15 @@ import (
 //
 // put, remove, cutAfter, settle and at want the state's lock held; get and the
 // scans take it themselves. Values must not be changed once put.
-type table[K, V any] struct {
-	name string // in the digest
-	lock *sync.RWMutex
-	rows *btree.BTreeG[entry[K, V]]
+type table[K any, V comparable] struct {
+	name    string // in the digest
+	lock    *sync.RWMutex
+	compare func(a, b K) int
+	rows    *btree.BTreeG[entry[K, V]]
+
+	// share makes what is read from a snapshot share its words, and what it can
+	// with the value before, which may be zero; nil where nothing is to share.
+	share func(w words, key *K, value, before V)
 
 	// recent has the revisions that may still be cut off, in the order of
 	// their sequences.
@@ -39,8 +44,8 @@ type row[V any] struct {
 
 // revision is a value from a sequence on, until the next revision.
 type revision[V any] struct {
+	value V      // first, since one that takes no room would take some at the end
 	mark  uint64 // the sequence, shifted left once; the lowest bit says that the key is gone
-	value V
 }
 
 func (r revision[V]) sequence() uint64 { return r.mark >> 1 }
@@ -61,13 +66,13 @@ type found[V any] struct {
 	sequence uint64
 }
 
-func newTable[K, V any](name string, lock *sync.RWMutex, compare func(a, b K) int) *table[K, V] {
+func newTable[K any, V comparable](name string, lock *sync.RWMutex, compare func(a, b K) int) *table[K, V] {
 	less := func(a, b entry[K, V]) bool { return compare(a.key, b.key) < 0 }
-	return &table[K, V]{name: name, lock: lock, rows: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	return &table[K, V]{name: name, lock: lock, compare: compare, rows: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
 }
 
 func (t *table[K, V]) put(sequence uint64, key K, value V) {
-	t.revise(key, revision[V]{mark: sequence << 1, value: value})
+	t.revise(key, revision[V]{value: value, mark: sequence << 1})
 }
 
 // remove ends a key. Removing one that isn't there changes nothing.

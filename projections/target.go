@@ -38,7 +38,7 @@ func (n TargetName) compare(o TargetName) int {
 func (n TargetName) String() string { return n.Environment + "/" + n.Name }
 
 func (s *State) targetDefined(c change, e events.TargetDefined) {
-	name := TargetName{s.intern(e.Environment), e.Name}
+	name := TargetName{s.words.one(e.Environment), e.Name}
 	s.targets.put(c.sequence, e.TargetID, &Target{
 		ID: e.TargetID, Name: name, Description: e.Description, CreatedMilli: c.at, CreatedBy: c.by,
 	})
@@ -80,6 +80,9 @@ func (v View) TargetByID(id ulid.ULID) (t *Target, sequence uint64, ok bool) {
 	sequence = f.sequence
 	if r, ok := v.state.routes.get(v.Sequence, id); ok {
 		sequence = max(sequence, r.sequence)
+		for _, variant := range r.value.Variants {
+			sequence = max(sequence, v.renamed(variant.ModelID))
+		}
 	}
 	return f.value, sequence, true
 }

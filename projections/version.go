@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"iter"
+	"reflect"
 	"strings"
 	"time"
 
@@ -66,12 +67,12 @@ func (r *Registration) ReadDetails() (Details, error) {
 
 // Version is what can change of a model version, as of a sequence.
 type Version struct {
-	ID           events.VersionID  `json:"id"`
-	Stage        string            `json:"stage"`
-	Description  events.Text       `json:"description,omitzero"`
-	Tags         map[string]string `json:"tags,omitempty"`
-	UpdatedMilli int64             `json:"updated_at"`
-	Deprecation  *Deprecation      `json:"deprecation,omitempty"` // nil for none
+	ID           events.VersionID `json:"id"`
+	Stage        string           `json:"stage"`
+	Description  events.Text      `json:"description,omitzero"`
+	PackedTags   []byte           `json:"tags,omitempty"`
+	UpdatedMilli int64            `json:"updated_at"`
+	Deprecation  *Deprecation     `json:"deprecation,omitempty"` // nil for none
 }
 
 // Deprecation says that a version should not be used any more.
@@ -89,6 +90,9 @@ func (d *Deprecation) Since() time.Time { return fromMilli(d.SinceMilli) }
 func (d *Deprecation) Sunset() (at time.Time, ok bool) {
 	return fromMilli(d.SunsetMilli), d.SunsetMilli != 0
 }
+
+// Tags gives the version's tags, nil for none.
+func (v *Version) Tags() map[string]string { return unpackTags(v.PackedTags) }
 
 // UpdatedAt is when the version last changed.
 func (v *Version) UpdatedAt() time.Time { return fromMilli(v.UpdatedMilli) }
@@ -169,10 +173,10 @@ func newRegistration(e events.Event, d events.VersionRegistered) *Registration {
 
 func (s *State) versionRegistered(c change, e events.VersionRegistered, r *Registration) {
 	id := events.VersionID{ModelID: e.ModelID, Version: e.Version}
-	r.Format, r.CreatedBy = s.intern(r.Format), c.by
+	r.Format, r.CreatedBy = s.words.one(r.Format), c.by
 	s.registrations.put(c.sequence, id, r)
 	v := &Version{
-		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, Tags: e.Tags, UpdatedMilli: c.at,
+		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, PackedTags: packTags(e.Tags), UpdatedMilli: c.at,
 	}
 	s.versions.put(c.sequence, id, v)
 	s.stages.put(c.sequence, stageKey{id.ModelID, v.Stage, id.Version}, struct{}{})
@@ -223,7 +227,7 @@ func (s *State) lifecycleOf(c change, model ulid.ULID) *events.Lifecycle {
 func (s *State) versionDescribed(c change, e events.VersionDescribed) {
 	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
 		v.Description = changedText(v.Description, e.Description)
-		v.Tags = changedTags(v.Tags, e.Tags, e.RemovedTags)
+		v.PackedTags = changedTags(v.PackedTags, e.Tags, e.RemovedTags)
 		v.UpdatedMilli = c.at
 	})
 }
@@ -286,13 +290,13 @@ func (s *State) latestBelow(c change, id events.VersionID) int {
 }
 
 func (s *State) versionMoved(c change, e events.Transition) {
-	archive := s.intern(s.lifecycleOf(c, e.ModelID).Archive)
+	archive := s.words.one(s.lifecycleOf(c, e.ModelID).Archive)
 	for _, r := range e.Displaced {
 		for n := r[0]; n <= r[1]; n++ {
 			s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: n}, archive)
 		}
 	}
-	s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, s.intern(e.To))
+	s.setStage(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, s.words.one(e.To))
 	s.reviseModel(c, e.ModelID, func(m *Model) { m.UpdatedMilli = c.at })
 }
 
@@ -302,6 +306,18 @@ func (s *State) setStage(c change, id events.VersionID, stage string) {
 		v.Stage, v.UpdatedMilli = stage, c.at
 		s.stages.put(c.sequence, stageKey{id.ModelID, stage, id.Version}, struct{}{})
 	})
+}
+
+// share makes a version that nobody has seen yet share what it can.
+func (v *Version) share(w words, before *Version) {
+	v.Stage = w.one(v.Stage)
+	if before == nil {
+		return
+	}
+	v.Description, v.PackedTags = sharedText(v.Description, before.Description), sharedBytes(v.PackedTags, before.PackedTags)
+	if v.Deprecation != nil && reflect.DeepEqual(v.Deprecation, before.Deprecation) {
+		v.Deprecation = before.Deprecation
+	}
 }
 
 // reviseVersion changes a copy of a version; without an edit it only notes that

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/modelog/modelog/handlers"
@@ -53,13 +55,19 @@ func (a *app) aliasRemoveCommand() *cobra.Command {
 		Example: `  modelog alias rm fraud@challenger`,
 	}
 	c := a.reasoned(cmd)
+	var ifVersion uint64
+	cmd.Flags().Uint64Var(&ifVersion, "if-version", 0, "only if the alias points at this version now")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		model, ref, err := handlers.SplitReference("MODEL@ALIAS", args[0])
 		alias, ok := strings.CutPrefix(ref, "@")
 		if err != nil || !ok {
 			return usage("%q is not an alias such as fraud@challenger", args[0])
 		}
-		return c.remove(cmd, path("models", model, "aliases", alias), false, args[0])
+		query := url.Values{}
+		if cmd.Flags().Changed("if-version") {
+			query.Set("if_version", strconv.FormatUint(ifVersion, 10))
+		}
+		return c.remove(cmd, path("models", model, "aliases", alias), query, args[0])
 	}
 	return cmd
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,7 @@ func newFixture(t *testing.T) *fixture {
 	for _, args := range [][]string{
 		{"register", "fraud", "--create-model", "--source", "s3://models/fraud/1", "--semver", "1.0.0", "--idempotency-key", "used"},
 		{"target", "define", "prod/scorer"},
+		{"model", "create", "second"},
 	} {
 		if code := testApp().run(t.Context(), append(args, "--server", s.url)); code != 0 {
 			t.Fatalf("%v exits with %d", args, code)
@@ -168,7 +171,7 @@ func (s *fixture) refusal(t *testing.T, b badInput) string {
 func badInputs(s *fixture) []badInput {
 	var all []badInput
 	for _, rows := range [][]badInput{
-		badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(),
+		badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges(), badEverywhere(routes(s)),
 	} {
 		all = append(all, rows...)
 	}
@@ -269,6 +272,179 @@ func badNames() []badInput {
 		rows[i] = invalid(rows[i])
 	}
 	return rows
+}
+
+// badChanges has bad input for what changes, ends and comes back.
+func badChanges() []badInput {
+	const (
+		model     = "PATCH /v1/models/fraud"
+		rename    = "POST /v1/models/fraud/rename"
+		lifecycle = "PUT /v1/models/fraud/lifecycle"
+		version   = "PATCH /v1/models/fraud/versions/1"
+		deprecate = "POST /v1/models/fraud/versions/1/deprecate"
+		restore   = "POST /v1/models/fraud/versions/1/restore"
+		undeploy  = "POST /v1/targets/prod/scorer/undeploy"
+	)
+	reason := `"reason":"` + strings.Repeat("a", handlers.MaxReason+1) + `"`
+	longReason := "?reason=" + strings.Repeat("a", handlers.MaxReason+1)
+	rows := []badInput{
+		{name: "a number for a new description", request: model, body: `{"description":1}`, field: "/description"},
+		{name: "a number for a new tag", request: model, body: `{"tags":{"a":1}}`, field: "/tags/a"},
+		{name: "a new name among the changes", request: model, body: `{"name":"b"}`, field: "/name"},
+		{name: "a new tag with a control character", request: model, body: `{"tags":{"a\n":"b"}}`, field: "/tags/a\n"},
+		{name: "a list of a version's tags", request: version, body: `{"tags":["a"]}`, field: "/tags"},
+		{name: "a new source", request: version, body: `{"source":"s3://y"}`, field: "/source"},
+		{name: "a description of a version that is too long", request: version, body: `{"description":"` + strings.Repeat("a", 100_001) + `"}`, field: "/description"},
+		{name: "no new name", request: rename, body: `{}`, field: "/to"},
+		{name: "a new name with a slash", request: rename, body: `{"to":"a/b"}`, field: "/to"},
+		{name: "a new name of 257 characters", request: rename, body: `{"to":"` + strings.Repeat("ä", 257) + `"}`, field: "/to"},
+		{name: "a renaming with too many reasons", request: rename, body: `{"to":"b",` + reason + `}`, field: "/reason"},
+		{name: "no stages", request: lifecycle, body: `{"archive":"A"}`, field: "/stages"},
+		{name: "one stage", request: lifecycle, body: `{"stages":["A"],"archive":"A"}`, field: "/stages"},
+		{name: "65 stages", request: lifecycle, body: `{"stages":["A` + strings.Repeat(`","B`, 64) + `"],"archive":"B"}`, field: "/stages"},
+		{name: "a stage twice", request: lifecycle, body: `{"stages":["A","a"],"archive":"a"}`, field: "/stages/1"},
+		{name: "a stage called latest", request: lifecycle, body: `{"stages":["A","Latest"],"archive":"Latest"}`, field: "/stages/1"},
+		{name: "a stage like a number", request: lifecycle, body: `{"stages":["A","1"],"archive":"1"}`, field: "/stages/1"},
+		{name: "an archive that is no stage", request: lifecycle, body: `{"stages":["A","B"],"archive":"C"}`, field: "/archive"},
+		{name: "the first stage for an archive", request: lifecycle, body: `{"stages":["A","B"],"archive":"A"}`, field: "/archive"},
+		{name: "a transition to no stage", request: lifecycle, body: `{"stages":["A","B"],"archive":"B","transitions":[["A","C"]]}`, field: "/transitions/0"},
+		{name: "a transition of three", request: lifecycle, body: `{"stages":["A","B"],"archive":"B","transitions":[["A","B","A"]]}`},
+		{name: "some transitions", request: lifecycle, body: `{"stages":["A","B"],"archive":"B","transitions":"some"}`},
+		{name: "an exclusive archive", request: lifecycle, body: `{"stages":["A","B"],"archive":"B","exclusive":["B"]}`, field: "/exclusive/0"},
+		{name: "a sunset in words", request: deprecate, body: `{"sunset":"soon"}`, field: "/sunset"},
+		{name: "a sunset on a day", request: deprecate, body: `{"sunset":"2027-01-31"}`, field: "/sunset"},
+		{name: "a replacement that is no reference", request: deprecate, body: `{"replacement":"fraud"}`, field: "/replacement"},
+		{name: "a replacement by itself", request: deprecate, body: `{"replacement":"fraud/1"}`, field: "/replacement"},
+		{name: "a deprecation with too many reasons", request: deprecate, body: `{` + reason + `}`, field: "/reason"},
+		{name: "a restoration with too many reasons", request: restore, body: `{` + reason + `}`, field: "/reason"},
+		{name: "a number for a reason", request: restore, body: `{"reason":1}`, field: "/reason"},
+		{name: "a withdrawal with too many reasons", request: undeploy, body: `{` + reason + `}`, field: "/reason"},
+		{name: "a generation below zero", request: rollback, body: `{"to":-1}`, field: "/to"},
+		{name: "force without a reason", request: deploy, body: `{"model":"fraud","ref":"1","force":true}`, field: "/reason"},
+		{name: "a promotion by force without a reason", request: promote, body: `{"to":"Staging","force":true}`, field: "/reason"},
+		{name: "a description of a target that is too long", request: scorer, body: `{"description":"` + strings.Repeat("a", 100_001) + `"}`, field: "/description"},
+		{name: "a model deleted with perhaps a cascade", request: "DELETE /v1/models/fraud?cascade=maybe", field: "cascade"},
+		{name: "a model deleted with too many reasons", request: "DELETE /v1/models/fraud" + longReason, field: "reason"},
+		{name: "a version deleted with perhaps a cascade", request: "DELETE /v1/models/fraud/versions/1?cascade=1", field: "cascade"},
+		{name: "a version deleted that is no reference", request: "DELETE /v1/models/fraud/versions/!", field: "ref"},
+		{name: "an alias removed from less than nothing", request: "DELETE /v1/models/fraud/aliases/champion?if_version=-1", field: "if_version"},
+		{name: "an alias removed on a condition that says nothing", request: "DELETE /v1/models/fraud/aliases/champion?if_version=", field: "if_version"},
+		{name: "a target removed with a cascade", request: "DELETE /v1/targets/prod/scorer?cascade=true", field: "cascade"},
+		{name: "a principal erased by force", request: "DELETE /v1/principals/anna?force=true", field: "force"},
+	}
+	for i := range rows {
+		rows[i] = invalid(rows[i])
+	}
+	return append(
+		rows,
+		notFound(badInput{name: "changes of an unknown model", request: "PATCH /v1/models/churn", body: `{"description":"b"}`, field: "churn"}, handlers.CodeModelNotFound),
+		notFound(badInput{name: "an unknown model deleted", request: "DELETE /v1/models/churn", field: "churn"}, handlers.CodeModelNotFound),
+		notFound(badInput{name: "an unknown model renamed", request: "POST /v1/models/churn/rename", body: `{"to":"b"}`, field: "churn"}, handlers.CodeModelNotFound),
+		notFound(badInput{name: "a lifecycle of an unknown model", request: "PUT /v1/models/churn/lifecycle", body: `{"stages":["A","B"],"archive":"B"}`, field: "churn"}, handlers.CodeModelNotFound),
+		notFound(badInput{name: "changes of an unknown version", request: "PATCH /v1/models/fraud/versions/9", body: `{"description":"b"}`, field: "fraud/9"}, handlers.CodeVersionNotFound),
+		notFound(badInput{name: "an unknown version deleted", request: "DELETE /v1/models/fraud/versions/9", field: "fraud/9"}, handlers.CodeVersionNotFound),
+		notFound(badInput{name: "an unknown version deprecated", request: "POST /v1/models/fraud/versions/9/deprecate", body: `{}`, field: "fraud/9"}, handlers.CodeVersionNotFound),
+		notFound(badInput{name: "an unknown replacement", request: deprecate, body: `{"replacement":"fraud/9"}`, field: "/replacement"}, handlers.CodeVersionNotFound),
+		notFound(badInput{name: "an unknown version restored", request: "POST /v1/models/fraud/versions/9/restore", body: `{}`, field: "fraud/9"}, handlers.CodeVersionNotFound),
+		notFound(badInput{name: "an alias of an unknown model removed", request: "DELETE /v1/models/churn/aliases/champion", field: "churn"}, handlers.CodeModelNotFound),
+		notFound(badInput{name: "an unknown target removed", request: "DELETE /v1/targets/prod/other", field: "prod/other"}, handlers.CodeTargetNotFound),
+		notFound(badInput{name: "an unknown target rolled back", request: "POST /v1/targets/prod/other/rollback", body: `{}`, field: "prod/other"}, handlers.CodeTargetNotFound),
+		notFound(badInput{name: "an unknown target undeployed", request: "POST /v1/targets/prod/other/undeploy", body: `{}`, field: "prod/other"}, handlers.CodeTargetNotFound),
+		notFound(badInput{name: "an unknown principal erased", request: "DELETE /v1/principals/anna", field: "anna"}, handlers.CodePrincipalNotFound),
+		notFound(badInput{name: "a principal erased whose name isn't UTF-8", request: "DELETE /v1/principals/%ff"}, handlers.CodePrincipalNotFound),
+		badInput{name: "a name that is taken by renaming", request: "POST /v1/models/fraud/rename", body: `{"to":"second"}`, status: 409, code: handlers.CodeModelExists, field: "second"},
+		badInput{name: "an ETag of another version", request: "DELETE /v1/models/fraud/versions/1", headers: []string{"If-Match", `"1"`}, status: 412, code: handlers.CodePreconditionFailed, field: "If-Match"},
+	)
+}
+
+// route is one call of the API, as its document has it.
+type route struct {
+	method, path  string
+	takesBody     bool
+	takesPath     bool
+	ofTheRegistry bool // not an operation
+}
+
+func (r route) String() string { return r.method + " " + r.path }
+
+// routes reads the document that the server serves.
+func routes(s *fixture) []route {
+	var document struct {
+		Paths map[string]map[string]struct {
+			RequestBody map[string]any `json:"requestBody"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(s.get("/openapi.json"), &document); err != nil {
+		s.t.Fatal(err)
+	}
+	var all []route
+	for path, methods := range document.Paths {
+		for method, operation := range methods {
+			all = append(all, route{
+				method: strings.ToUpper(method), path: path, takesBody: operation.RequestBody != nil,
+				takesPath: strings.Contains(path, "{"), ofTheRegistry: strings.HasPrefix(path, "/v1/"),
+			})
+		}
+	}
+	return all
+}
+
+// badEverywhere has what no call of the registry takes.
+func badEverywhere(routes []route) []badInput {
+	there := strings.NewReplacer("{model}", "fraud", "{ref}", "1", "{alias}", "champion", "{environment}", "prod", "{name}", "scorer", "{sequence}", "1", "{principal}", "anna")
+	var rows []badInput
+	for _, r := range routes {
+		if !r.ofTheRegistry {
+			continue
+		}
+		request := r.method + " " + there.Replace(r.path)
+		body := ""
+		if r.takesBody {
+			body = "{}"
+			rows = append(rows,
+				invalid(badInput{name: "an empty body: " + r.String(), request: request}),
+				invalid(badInput{name: "an array: " + r.String(), request: request, body: "[]"}),
+				invalid(badInput{name: "a body cut off: " + r.String(), request: request, body: "{"}),
+				invalid(badInput{name: "an unknown field: " + r.String(), request: request, body: `{"frobnicate":1}`, field: "/frobnicate"}),
+				badInput{name: "a plain text: " + r.String(), request: request, body: "{}", headers: []string{"Content-Type", "text/plain"}, status: 415, code: handlers.CodeUnsupportedMedia},
+				badInput{name: "a body of more than 1 MiB: " + r.String(), request: request, body: strings.Repeat(" ", 1<<20+1) + "{}", status: 413, code: handlers.CodeTooLarge},
+			)
+		}
+		rows = append(rows, invalid(badInput{name: "an unknown parameter: " + r.String(), request: request + "?frobnicate=1", body: body, field: "frobnicate"}))
+		if r.method != http.MethodGet {
+			rows = append(rows, invalid(badInput{name: "a write in the past: " + r.String(), request: request + "?as_of=1", body: body, field: "as_of"}))
+		}
+	}
+	return rows
+}
+
+// TestEveryCallHasBadInput: every call that takes a body or a path has rows of
+// its own, beside those that all have.
+func TestEveryCallHasBadInput(t *testing.T) {
+	s := newFixture(t)
+	all := routes(s)
+	if len(all) < 30 {
+		t.Fatalf("the document has %d calls only", len(all))
+	}
+	var own []badInput
+	for _, rows := range [][]badInput{badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges()} {
+		own = append(own, rows...)
+	}
+	for _, r := range all {
+		pattern := regexp.MustCompile("^" + r.method + " " + regexp.MustCompile(`\{\w+\}`).ReplaceAllString(r.path, "[^/?]+") + `(\?.*)?$`)
+		has := func(statuses ...int) bool {
+			return slices.ContainsFunc(own, func(b badInput) bool { return slices.Contains(statuses, b.status) && pattern.MatchString(b.request) })
+		}
+		if r.takesBody && !has(400) {
+			t.Errorf("no body is refused by %s", r)
+		}
+		if r.takesPath && !has(400, 404) {
+			t.Errorf("no path is refused by %s", r)
+		}
+	}
+	if err := s.process.stop(); err != nil {
+		t.Error(err)
+	}
 }
 
 func badReferences() []badInput {

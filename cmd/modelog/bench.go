@@ -24,6 +24,7 @@ type benchConfig struct {
 	seconds     float64
 	dir         string
 	only        []string
+	events      int
 	asJSON      bool
 }
 
@@ -31,10 +32,12 @@ type benchConfig struct {
 const (
 	benchRegistrations = "registrations"
 	benchGet           = "get"
+	benchPast          = "past"
 	benchBoot          = "boot"
+	benchLongHistory   = "history"
 )
 
-var benchKinds = []string{benchRegistrations, benchGet, benchBoot}
+var benchKinds = []string{benchRegistrations, benchGet, benchPast, benchBoot, benchLongHistory}
 
 func (a *app) benchCommand() *cobra.Command {
 	cfg := benchConfig{}
@@ -49,8 +52,12 @@ registrations  POST of a new version, at each number of connections. The bare
                answers with the very bytes that modelog answers with.
 get            GET of a version by alias, at 16 and 64 connections. The bare
                server writes the same bytes.
+past           the same as of an earlier sequence.
 boot           from the start of the process to the first 200 of /readyz, on an
                empty data directory.
+history        a log of a million events: reading it with an ordered consumer
+               beside replaying it into state, random reads of its past inside
+               the process, starts with and without a snapshot, and memory.
 
 Each server runs as a process of its own on a fresh data directory, and so does
 the client. Runs alternate between the two servers; what is shown is the median,
@@ -81,8 +88,9 @@ tmpfs there: it has nothing to sync.`,
 	f.Float64Var(&cfg.seconds, "seconds", 2, "length of a run, after a warm-up of a quarter of it")
 	f.StringVar(&cfg.dir, "dir", ".", "directory to make the temporary data directories in")
 	f.StringSliceVar(&cfg.only, "only", benchKinds, "what to measure")
+	f.IntVar(&cfg.events, "events", 1_000_000, "length of the history")
 	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
-	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand())
+	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand())
 	return cmd
 }
 
@@ -96,6 +104,9 @@ func (cfg *benchConfig) check() error {
 	}
 	if cfg.runs < 1 {
 		return usage("--runs: must be at least 1")
+	}
+	if cfg.events < 2*eventsPerModel+1 {
+		return usage("--events: must be at least %d", 2*eventsPerModel+1)
 	}
 	if cfg.seconds <= 0 {
 		return usage("--seconds: must be more than 0")
@@ -156,7 +167,12 @@ func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
 		report.Comparisons = append(report.Comparisons, c)
 	}
 	if b.cfg.measures(benchBoot) {
-		report.Boot, err = b.boot(ctx)
+		if report.Boot, err = b.boot(ctx); err != nil {
+			return report, err
+		}
+	}
+	if b.cfg.measures(benchLongHistory) {
+		report.History, err = b.history(ctx)
 	}
 	return report, err
 }
@@ -178,6 +194,9 @@ func (cfg *benchConfig) points() []benchPoint {
 	}
 	if cfg.measures(benchGet) {
 		all = append(all, benchPoint{benchGet, 16}, benchPoint{benchGet, 64})
+	}
+	if cfg.measures(benchPast) {
+		all = append(all, benchPoint{benchPast, 16}, benchPoint{benchPast, 64})
 	}
 	return all
 }
@@ -250,7 +269,8 @@ func (b *bench) startEmptyRegistry(ctx context.Context) (*benchServer, error) {
 	})
 }
 
-// fill registers the models and, for GET, a version of each with an alias.
+// fill registers the models and, for GET, a version of each with an alias, which
+// has changed since the moment that GET of the past asks for.
 func (b *bench) fill(ctx context.Context, url, what string) error {
 	c := b.client(url)
 	for i := range benchModels {
@@ -258,10 +278,16 @@ func (b *bench) fill(ctx context.Context, url, what string) error {
 		if _, err := c.send(ctx, http.MethodPost, "/v1/models", handlers.ModelSpec{Name: model}); err != nil {
 			return err
 		}
-		if what != benchGet {
+		if what == benchRegistrations {
 			continue
 		}
 		if _, err := c.registerBenched(ctx, model); err != nil {
+			return err
+		}
+		if what == benchGet {
+			continue
+		}
+		if _, err := c.send(ctx, http.MethodPost, path("models", model, "versions", "1", "promote"), handlers.Promotion{To: "Staging"}); err != nil {
 			return err
 		}
 	}
@@ -304,6 +330,11 @@ func (b *bench) bootOnce(ctx context.Context) (ms float64, err error) {
 		return 0, err
 	}
 	defer server.stop()
+	return b.untilReady(ctx, server)
+}
+
+// untilReady gives the time from a server's start until it is ready.
+func (b *bench) untilReady(ctx context.Context, server *benchServer) (ms float64, err error) {
 	for {
 		_, err := b.client(server.url).send(ctx, http.MethodGet, "/readyz", nil)
 		switch {
@@ -341,6 +372,9 @@ func (a *app) newBenchProgress(cfg benchConfig) *benchProgress {
 	p.steps = 2 * cfg.runs * len(cfg.points())
 	if cfg.measures(benchBoot) {
 		p.steps += cfg.runs
+	}
+	if cfg.measures(benchLongHistory) {
+		p.steps += 1 + cfg.runs
 	}
 	return p
 }

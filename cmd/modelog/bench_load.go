@@ -48,7 +48,7 @@ func (a *app) benchLoadCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&l.url, "url", "", "server")
-	f.StringVar(&l.what, "what", benchRegistrations, "registrations or get")
+	f.StringVar(&l.what, "what", benchRegistrations, "registrations, get or past")
 	f.IntVar(&l.connections, "connections", 1, "connections, each with one request at a time")
 	f.Float64Var(&seconds, "seconds", 2, "length, after a warm-up of a quarter of it")
 	return cmd
@@ -138,6 +138,9 @@ func (w *benchWorker) run(ctx context.Context, l *benchLoad) {
 // request sends one request, and takes only the answer that it should have.
 func (l *benchLoad) request(ctx context.Context, n int) error {
 	method, at, want := http.MethodGet, benchGetPath(n), http.StatusOK
+	if l.what == benchPast {
+		at += benchAsOf(n)
+	}
 	var body io.Reader
 	if l.what == benchRegistrations {
 		method, at, want = http.MethodPost, benchPostPath(n), http.StatusCreated

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"runtime"
 	"syscall"
 )
@@ -22,3 +23,7 @@ func cpuModel() string { return runtime.GOARCH }
 func kernel() string { return runtime.GOOS }
 
 func fileSystem(string) string { return "" }
+
+func peakMemory(int) (float64, error) {
+	return 0, errors.New("the memory of a process can be measured on Linux only")
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -33,6 +34,7 @@ func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
 type benchServer struct {
 	url     string
 	started time.Time // just before the process was
+	process *os.Process
 
 	dir    string // of data and log, removed by stop
 	cancel context.CancelFunc
@@ -75,6 +77,7 @@ func (s *benchServer) run(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	s.process = cmd.Process
 	go func() {
 		defer close(s.ended)
 		_ = cmd.Wait() // it is killed, or has said why it ended
@@ -138,17 +141,39 @@ func (s *benchServer) stop() {
 	_ = os.RemoveAll(s.dir) // the bench removes what is left
 }
 
+// terminate ends the process in order.
+func (s *benchServer) terminate() error {
+	if err := s.process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-s.ended:
+		return nil
+	case <-time.After(benchStartTimeout):
+		return fmt.Errorf("the server doesn't end in %v", benchStartTimeout)
+	}
+}
+
 // load runs the client's process against a server.
 func (b *bench) load(ctx context.Context, url string, p benchPoint) (result benchResult, err error) {
-	cmd := b.command(ctx, "bench", "load", "--url", url, "--what", p.what, "--connections", strconv.Itoa(p.connections),
+	err = b.child(ctx, &result, "bench", "load", "--url", url, "--what", p.what, "--connections", strconv.Itoa(p.connections),
 		"--seconds", strconv.FormatFloat(b.cfg.seconds, 'g', -1, 64))
+	return result, err
+}
+
+// child runs a process of its own that prints its result as JSON.
+func (b *bench) child(ctx context.Context, result any, args ...string) error {
+	cmd := b.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	what := strings.Join(args[:2], " ")
 	if err := cmd.Run(); err != nil {
-		return result, fmt.Errorf("the client failed: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("%s failed: %w: %s", what, err, strings.TrimSpace(stderr.String()))
 	}
-	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
-		return result, fmt.Errorf("the client's result: %w", err)
+	if err := json.Unmarshal(stdout.Bytes(), result); err != nil {
+		return fmt.Errorf("the result of %s: %w", what, err)
 	}
-	return result, nil
+	return nil
 }
+
+func removeSnapshots(data string) error { return os.RemoveAll(filepath.Join(data, "snapshots")) }

@@ -20,6 +20,7 @@ type benchReport struct {
 	EventBytes  int               `json:"event_bytes"` // of a registration on the log
 	Comparisons []benchComparison `json:"comparisons,omitempty"`
 	Boot        *benchBootFigures `json:"boot,omitempty"`
+	History     *benchLong        `json:"history,omitempty"`
 }
 
 // benchMachine says where the figures come from.
@@ -99,6 +100,12 @@ const (
 	mostP50    = 1.8 // times the bare server's, with one connection
 	mostBootMS = 100
 
+	leastReplay  = 0.5 // of the raw consumer's events a second
+	mostReadUS   = 50
+	mostWarmMS   = 3_000
+	mostColdMS   = 10_000
+	mostMemoryMB = 1_000
+
 	measureRate = "ops_per_second"
 	measureP50  = "p50_ms"
 )
@@ -128,9 +135,80 @@ func newBoot(took spread) *benchBootFigures {
 	return &benchBootFigures{Took: took, Bar: mostBootMS, OK: took.Median < mostBootMS}
 }
 
+// benchLong is what was found of a long history.
+type benchLong struct {
+	Events   int        `json:"events"`
+	Versions int        `json:"versions"`
+	Raw      spread     `json:"raw_events_per_second"` // of the ordered consumer
+	Replay   spread     `json:"replay_events_per_second"`
+	P50      spread     `json:"read_p50_us"` // of random reads at a past sequence
+	Rows     []benchRow `json:"measures"`
+}
+
+// benchRow is a measure beside its bar.
+type benchRow struct {
+	Measure string  `json:"measure"`
+	Unit    string  `json:"unit,omitempty"`
+	Figure  spread  `json:"figure"`
+	Bar     float64 `json:"bar"`
+	AtLeast bool    `json:"at_least,omitzero"` // otherwise at most
+	OK      bool    `json:"ok"`
+}
+
+// judge sets what the runs found beside the bars.
+func (l *benchLong) judge(runs benchLongRuns) {
+	ratios := make([]float64, len(runs.raw))
+	for i := range ratios {
+		ratios[i] = runs.replay[i] / runs.raw[i]
+	}
+	l.Raw, l.Replay, l.P50 = spreadOf(runs.raw), spreadOf(runs.replay), spreadOf(runs.p50)
+	l.Rows = []benchRow{
+		{Measure: "replay ÷ ordered consumer", Figure: spreadOf(ratios), Bar: leastReplay, AtLeast: true},
+		{Measure: "random read of the past, p99", Unit: "us", Figure: spreadOf(runs.p99), Bar: mostReadUS},
+		{Measure: "boot with snapshot", Unit: "ms", Figure: spreadOf(runs.warm), Bar: mostWarmMS},
+		{Measure: "boot without", Unit: "ms", Figure: spreadOf(runs.cold), Bar: mostColdMS},
+		{Measure: "most memory, whole process", Unit: "MB", Figure: spreadOf(runs.memory), Bar: mostMemoryMB},
+	}
+	for i, r := range l.Rows {
+		l.Rows[i].OK = r.Figure.Median <= r.Bar
+		if r.AtLeast {
+			l.Rows[i].OK = r.Figure.Median >= r.Bar
+		}
+	}
+}
+
+func showLong(w io.Writer, l *benchLong) error {
+	table := [][]string{{fmt.Sprintf("HISTORY OF %s EVENTS", spelledCount(float64(l.Events))), "FOUND (MIN–MAX)", "BAR"}}
+	for _, r := range l.Rows {
+		spell := func(x float64) string { return strings.TrimSpace(spelledFigure(x) + " " + r.Unit) }
+		sign := "≤ "
+		if r.AtLeast {
+			sign = "≥ "
+		}
+		table = append(table, []string{
+			r.Measure, fmt.Sprintf("%s (%s–%s)", spell(r.Figure.Median), spelledFigure(r.Figure.Min), spelledFigure(r.Figure.Max)),
+			sign + spell(r.Bar) + " " + mark(r.OK),
+		})
+	}
+	if err := rows(w, table); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s versions; events a second: ordered consumer %s, replay %s; random read p50 %s us\n\n",
+		spelledCount(float64(l.Versions)), spelledRate(l.Raw), spelledRate(l.Replay), spelledFigure(l.P50.Median))
+	return err
+}
+
+// spelledFigure gives three digits to what is small.
+func spelledFigure(x float64) string {
+	if x < 100 {
+		return strings.TrimSuffix(fmt.Sprintf("%.2f", x), ".00")
+	}
+	return spelledCount(x)
+}
+
 // showBench prints the report for people.
 func showBench(w io.Writer, r benchReport) error {
-	for _, what := range []string{benchRegistrations, benchGet} {
+	for _, what := range []string{benchRegistrations, benchGet, benchPast} {
 		if err := showComparisons(w, what, r.Comparisons); err != nil {
 			return err
 		}
@@ -140,10 +218,15 @@ func showBench(w io.Writer, r benchReport) error {
 			return err
 		}
 	}
+	if r.History != nil {
+		if err := showLong(w, r.History); err != nil {
+			return err
+		}
+	}
 	return showConditions(w, r)
 }
 
-var benchTitles = map[string]string{benchRegistrations: "registrations", benchGet: "get by alias"}
+var benchTitles = map[string]string{benchRegistrations: "registrations", benchGet: "get by alias", benchPast: "get of the past"}
 
 func showComparisons(w io.Writer, what string, all []benchComparison) error {
 	table := [][]string{{

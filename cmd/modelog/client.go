@@ -29,7 +29,7 @@ type client struct {
 	// for reads
 	asOf string
 	// for writes
-	actor, key, reason string
+	actor, key, reason, ifMatch string
 }
 
 const clientTimeout = 30 * time.Second
@@ -51,6 +51,7 @@ func (a *app) writer(cmd *cobra.Command) *client {
 	c := a.newClient(cmd.Flags())
 	cmd.Flags().StringVar(&c.actor, "actor", osUser(), "who does it; the log holds an opaque id only")
 	cmd.Flags().StringVar(&c.key, "idempotency-key", "", "makes the call safe to repeat: the same key is one event")
+	cmd.Flags().StringVar(&c.ifMatch, "if-match", "", "only if what is changed has this sequence now, as get shows it")
 	return c
 }
 
@@ -100,7 +101,7 @@ func call[A any](ctx context.Context, c *client, method, path string, body any) 
 	if err != nil {
 		return answer, err
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(data, &answer, api.Numbers); err != nil {
 		return answer, fmt.Errorf("read the answer of %s: %w; is it a modelog server of this release?", c.server, err)
 	}
 	return answer, nil
@@ -147,7 +148,7 @@ func (c *client) unreachable(err error) error {
 func (c *client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var reader io.Reader
 	if body != nil {
-		data, err := json.Marshal(body)
+		data, err := json.Marshal(body, api.Numbers)
 		if err != nil {
 			return nil, fmt.Errorf("write the request: %w", err)
 		}
@@ -168,6 +169,9 @@ func (c *client) request(ctx context.Context, method, path string, body any) (*h
 	}
 	if c.key != "" {
 		r.Header.Set("Idempotency-Key", strconv.Quote(c.key))
+	}
+	if c.ifMatch != "" && method != http.MethodGet {
+		r.Header.Set("If-Match", strconv.Quote(c.ifMatch))
 	}
 	return r, nil
 }
@@ -195,7 +199,7 @@ func (c *client) print(value any, show func(w io.Writer) error) error {
 	if !c.asJSON {
 		return show(c.app.stdout)
 	}
-	data, err := json.Marshal(value, jsontext.WithIndent("  "), json.Deterministic(true))
+	data, err := json.Marshal(value, jsontext.WithIndent("  "), json.Deterministic(true), api.Numbers)
 	if err != nil {
 		return fmt.Errorf("print the answer: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/modelog/modelog/handlers"
 	"github.com/spf13/cobra"
 )
 
@@ -21,21 +20,24 @@ Refused while it runs somewhere, or has aliases, unless --cascade.`,
 	c := a.reasoned(cmd)
 	cmd.Flags().BoolVar(&cascade, "cascade", false, "let aliases go too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		model, ref, err := handlers.SplitReference("REF", args[0])
+		at, err := refPath(args[0])
 		if err != nil {
 			return err
 		}
-		return c.remove(cmd, path("models", model, "versions", ref), cascade, args[0])
+		return c.remove(cmd, at, cascading(cascade), args[0])
 	}
 	return cmd
 }
 
-// remove deletes what is at a path.
-func (c *client) remove(cmd *cobra.Command, at string, cascade bool, what string) error {
-	query := url.Values{}
-	if cascade {
-		query.Set("cascade", "true")
+func cascading(cascade bool) url.Values {
+	if !cascade {
+		return url.Values{}
 	}
+	return url.Values{"cascade": {"true"}}
+}
+
+// remove deletes what is at a path.
+func (c *client) remove(cmd *cobra.Command, at string, query url.Values, what string) error {
 	if c.reason != "" {
 		query.Set("reason", c.reason)
 	}

@@ -63,46 +63,44 @@ func (a *app) archiveCommand() *cobra.Command {
 }
 
 func (a *app) tagCommand() *cobra.Command {
-	var description string
 	cmd := &cobra.Command{
 		Use: "tag REF [KEY=VALUE | KEY-]...", GroupID: "registry", Short: "Change a version's tags and description", Args: atLeast("REF"),
 		Long:    `Change a version's tags and description. KEY=VALUE sets a tag, KEY- removes it.`,
 		Example: `  modelog tag fraud/8 reviewed=yes draft-`,
 	}
 	c := a.writer(cmd)
-	cmd.Flags().StringVar(&description, "description", "", "the new description; empty removes it")
+	mergePatch := describing(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		patch, err := tagPatch(args[1:])
+		patch, err := mergePatch(args[1:])
 		if err != nil {
 			return err
 		}
-		if cmd.Flags().Changed("description") {
-			patch["description"] = description
+		at, err := refPath(args[0])
+		if err != nil {
+			return err
 		}
-		return c.patchVersion(cmd, args[0], patch)
+		return c.writeVersion(cmd, http.MethodPatch, at, patch, "is described")
 	}
 	return cmd
 }
 
-func (c *client) patchVersion(cmd *cobra.Command, whole string, patch map[string]any) error {
+// refPath gives the path of a version, and of what is below it.
+func refPath(whole string, below ...string) (string, error) {
 	model, ref, err := handlers.SplitReference("REF", whole)
-	if err != nil {
-		return err
-	}
-	v, err := call[api.Version](cmd.Context(), c, http.MethodPatch, path("models", model, "versions", ref), patch)
-	if err != nil {
-		return err
-	}
-	return c.printVersion(v, "is described")
+	return path(append([]string{"models", model, "versions", ref}, below...)...), err
 }
 
 // changeVersion posts to what is below a version.
 func (c *client) changeVersion(cmd *cobra.Command, whole, action string, body any, done string) error {
-	model, ref, err := handlers.SplitReference("REF", whole)
+	at, err := refPath(whole, action)
 	if err != nil {
 		return err
 	}
-	v, err := call[api.Version](cmd.Context(), c, http.MethodPost, path("models", model, "versions", ref, action), body)
+	return c.writeVersion(cmd, http.MethodPost, at, body, done)
+}
+
+func (c *client) writeVersion(cmd *cobra.Command, method, at string, body any, done string) error {
+	v, err := call[api.Version](cmd.Context(), c, method, at, body)
 	if err != nil {
 		return err
 	}
@@ -116,7 +114,19 @@ func (c *client) printVersion(v api.Version, done string) error {
 	})
 }
 
-// tagPatch makes a merge patch of arguments: KEY=VALUE sets, KEY- removes.
+// describing gives a command the flag --description, and what makes a merge patch
+// of it and of the arguments: KEY=VALUE sets a tag, KEY- removes it.
+func describing(cmd *cobra.Command) func(args []string) (map[string]any, error) {
+	description := cmd.Flags().String("description", "", "the new description; empty removes it")
+	return func(args []string) (map[string]any, error) {
+		patch, err := tagPatch(args)
+		if err == nil && cmd.Flags().Changed("description") {
+			patch["description"] = *description
+		}
+		return patch, err
+	}
+}
+
 func tagPatch(args []string) (map[string]any, error) {
 	tags := map[string]any{}
 	for _, arg := range args {

@@ -4,7 +4,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
 	"github.com/spf13/cobra"
 )
@@ -47,11 +46,11 @@ func (c *client) getModel(cmd *cobra.Command, name string) error {
 }
 
 func (c *client) getVersion(cmd *cobra.Command, whole string) error {
-	model, ref, err := handlers.SplitReference("REF", whole)
+	at, err := refPath(whole)
 	if err != nil {
 		return err
 	}
-	v, err := get[api.Version](cmd.Context(), c, path("models", model, "versions", ref), nil)
+	v, err := get[api.Version](cmd.Context(), c, at, nil)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,8 @@ else is computed from that stream, as of now or of any moment in the past.`,
 		Example: `  modelog serve                                  run a registry on 127.0.0.1:7670
   modelog register fraud --create-model --source s3://models/fraud/8 --artifact model.onnx
   modelog promote fraud/8 Production --reason "AUC +0.02"
-  modelog get fraud/Production --as-of 2026-11-01T00:00:00Z`,
+  modelog get fraud/Production --as-of 2026-11-01T00:00:00Z
+  modelog completion bash                        what makes a shell complete commands and names`,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.flagsFromEnvironment(cmd) },
 	}
@@ -106,8 +107,10 @@ else is computed from that stream, as of now or of any moment in the past.`,
 		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.archiveCommand(),
 		a.deprecateCommand(), a.restoreCommand(), a.deleteCommand(), a.tagCommand(), a.aliasCommand(),
 		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.getCommand(), a.listCommand(),
-		a.logCommand(), a.stateCommand(), a.verifyCommand(), a.versionCommand(),
+		a.logCommand(), a.stateCommand(), a.verifyCommand(), a.principalCommand(), a.versionCommand(),
 	)
+	a.completed(root)
+	addShellCommands(root)
 	strict(root)
 	return root
 }

@@ -43,21 +43,17 @@ func (a *app) modelCreateCommand() *cobra.Command {
 }
 
 func (a *app) modelDescribeCommand() *cobra.Command {
-	var description string
 	cmd := &cobra.Command{
 		Use: "describe MODEL [KEY=VALUE | KEY-]...", Short: "Change a model's description and tags", Args: atLeast("MODEL"),
 		Long:    `Change a model's description and tags. KEY=VALUE sets a tag, KEY- removes it.`,
 		Example: `  modelog model describe fraud --description "Card fraud" team=risk draft-`,
 	}
 	c := a.writer(cmd)
-	cmd.Flags().StringVar(&description, "description", "", "the new description; empty removes it")
+	mergePatch := describing(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		patch, err := tagPatch(args[1:])
+		patch, err := mergePatch(args[1:])
 		if err != nil {
 			return err
-		}
-		if cmd.Flags().Changed("description") {
-			patch["description"] = description
 		}
 		m, err := call[api.Model](cmd.Context(), c, http.MethodPatch, path("models", args[0]), patch)
 		if err != nil {
@@ -153,7 +149,7 @@ Refused while a version runs somewhere, or has aliases, unless --cascade.`,
 	c := a.reasoned(cmd)
 	cmd.Flags().BoolVar(&cascade, "cascade", false, "let aliases go too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return c.remove(cmd, path("models", args[0]), cascade, args[0])
+		return c.remove(cmd, path("models", args[0]), cascading(cascade), args[0])
 	}
 	return cmd
 }

@@ -21,12 +21,12 @@ same event.`,
 	cmd.Flags().BoolVar(&body.Force, "force", false, "although a rule speaks against it; needs a --reason")
 	cmd.Flags().BoolVar(&body.ArchiveExisting, "archive-existing", false, "archive the versions that are in the stage")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		model, ref, err := handlers.SplitReference("REF", args[0])
+		at, err := refPath(args[0], "promote")
 		if err != nil {
 			return err
 		}
 		body.To, body.Reason = args[1], c.reason
-		v, err := call[api.Version](cmd.Context(), c, http.MethodPost, path("models", model, "versions", ref, "promote"), body)
+		v, err := call[api.Version](cmd.Context(), c, http.MethodPost, at, body)
 		if err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ they are, not the files: --artifact reads a local file for its digest and size.`
 	f.StringVar(&r.commit, "commit", "", "commit of the training code")
 	f.StringArrayVar(&r.datasets, "dataset", nil, "local copy of a data set, as role=file; can be repeated")
 	f.Var(pairFlag{&r.spec.Parameters}, "param", "parameter of the training; can be repeated")
-	f.Var(pairFlag{&r.metrics}, "metric", "metric, whose value is a number; can be repeated")
+	f.Var(pairFlag{&r.metrics}, "metric", "metric, whose value is a number, NaN, Infinity or -Infinity; can be repeated")
 	f.StringVar(&r.signature, "signature", "", "JSON file with the model's inputs and outputs")
 	f.StringVar(&r.spec.BaseModel, "base-model", "", "version that it was made from, such as fraud/7")
 	f.Var(pairFlag{&r.spec.Tags}, "tag", "tag; can be repeated")
@@ -82,9 +82,10 @@ func (c *client) register(ctx context.Context, model string, r registration) (ap
 	if !r.createModel {
 		return v, fmt.Errorf("%w; --create-model registers the model too", err)
 	}
-	// The key is the version's; a model that is there already is as good.
+	// The key and the condition are the version's; a model that is there already
+	// is as good.
 	maker := *c
-	maker.key = ""
+	maker.key, maker.ifMatch = "", ""
 	_, err = call[api.Model](ctx, &maker, http.MethodPost, "/v1/models", handlers.ModelSpec{Name: model})
 	if err != nil && !hasCode(err, handlers.CodeModelExists) {
 		return api.Version{}, err

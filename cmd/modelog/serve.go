@@ -10,16 +10,19 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
 
+	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/projections/runner"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
@@ -35,6 +38,10 @@ type serveConfig struct {
 	queue          int
 	allowedHosts   []string
 	insecureNoAuth bool
+
+	nats      string // URL of external servers, empty for the one inside
+	natsCreds string
+	replicas  int
 }
 
 const (
@@ -54,9 +61,15 @@ own. It listens on loopback only, since it doesn't authenticate anybody.
 Give the data directory a file system of its own: a group of events is made
 durable by syncing the whole file system, which waits for the neighbours' writes
 too. SIGTERM or an interrupt stops it within 10 s; a crash loses nothing that was
-acknowledged.`,
+acknowledged.
+
+With --nats the log is on external JetStream servers, and several registries may
+share it; the data directory then holds snapshots only, and each registry has its
+own. The servers' storage must be synced (sync_interval: always), and nobody else
+may publish to modelog.events.>.`,
 		Example: `  modelog serve
-  modelog serve --data /var/lib/modelog --listen 127.0.0.1:7670`,
+  modelog serve --data /var/lib/modelog --listen 127.0.0.1:7670
+  modelog serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --nats-creds modelog.creds`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lines := newLogBuffer(a.stderr)
@@ -65,14 +78,17 @@ acknowledged.`,
 			if err != nil {
 				return err
 			}
-			if cfg.queue < 1 || cfg.queue > maxQueue {
-				return usage("--queue: %d is not a number from 1 to %d", cfg.queue, maxQueue)
+			if err := cfg.check(); err != nil {
+				return err
 			}
+			defer runtime.KeepAlive(ballast())
+			memory := bootMemory(a.getenv)
 			s, err := startServer(cmd.Context(), cfg, logger, a.sync)
 			if err != nil {
 				return err
 			}
-			defer runtime.KeepAlive(ballast())
+			memory.booted()
+			go memory.keep(cmd.Context())
 			return s.run(cmd.Context())
 		},
 	}
@@ -83,8 +99,25 @@ acknowledged.`,
 	f.Var(&cfg.reserve, "reserve", "free space below which nothing is written any more")
 	f.IntVar(&cfg.queue, "queue", 4096, "how many writes may wait before more are refused")
 	f.StringSliceVar(&cfg.allowedHosts, "allowed-host", nil, "host names that requests may be made to, beside loopback ones")
+	f.StringVar(&cfg.nats, "nats", "", "URLs of the JetStream servers that hold the log, instead of the one inside")
+	f.StringVar(&cfg.natsCreds, "nats-creds", "", "file with the credentials for --nats")
+	f.IntVar(&cfg.replicas, "replicas", 0, "servers that hold a new log, with --nats (default 3 in a cluster, 1 on a server alone)")
 	f.BoolVar(&cfg.insecureNoAuth, "insecure-no-auth", false, "listen beyond loopback although nobody is authenticated")
 	return cmd
+}
+
+const maxReplicas = 5 // of a stream in JetStream
+
+func (cfg serveConfig) check() error {
+	switch {
+	case cfg.queue < 1 || cfg.queue > maxQueue:
+		return usage("--queue: %d is not a number from 1 to %d", cfg.queue, maxQueue)
+	case cfg.nats == "" && (cfg.natsCreds != "" || cfg.replicas != 0):
+		return usage("--nats-creds and --replicas go with --nats")
+	case cfg.replicas < 0 || cfg.replicas > maxReplicas:
+		return usage("--replicas: %d is not a number from 1 to %d", cfg.replicas, maxReplicas)
+	}
+	return nil
 }
 
 // newLogger logs as text for people, and as JSON for programs.
@@ -107,7 +140,8 @@ func isTerminal(w io.Writer) bool {
 
 // server is a running registry.
 type server struct {
-	log       *natslog.Log
+	log       servedLog
+	snapshots *snapshotKeeper
 	registrar *handlers.Registrar
 	http      *http.Server
 	listener  net.Listener
@@ -115,10 +149,11 @@ type server struct {
 	failed    chan error // what http.Serve ended with
 }
 
-// ballast is memory that is never touched, so that it takes none: the garbage
-// collector reckons with it, and doesn't run for every few megabytes of requests
-// while the registry is small. Measured: 8 to 15 us less CPU a request.
-func ballast() []byte { return make([]byte, 128<<20) }
+// servedLog is a log, and the JetStream that the directory of principals is on.
+type servedLog interface {
+	events.Log
+	JetStream() jetstream.JetStream
+}
 
 // stopTimeout is how long a stop may take, so that a service manager's 10 s are
 // never used up.
@@ -159,27 +194,28 @@ func checkListen(ctx context.Context, cfg serveConfig, logger *slog.Logger) erro
 }
 
 func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) func() error) error {
-	logConfig := natslog.Config{Dir: cfg.data, Reserve: int64(cfg.reserve), Logger: s.logger}
-	if cfg.reserve == 0 {
-		logConfig.Reserve = -1 // its 0 means the default
-	}
-	if sync != nil {
-		logConfig.Sync = sync(cfg.data)
-	}
-	log, err := openLog(ctx, logConfig)
+	log, replicas, err := cfg.openLog(ctx, s.logger, sync)
 	if err != nil {
 		return err
 	}
 	s.log = log
-	run := runner.New(log)
+	snapshots, err := runner.OpenSnapshots(filepath.Join(cfg.data, "snapshots"), log, s.logger)
+	if err != nil {
+		return err
+	}
+	run, err := snapshots.Restore(ctx)
+	if err != nil {
+		return err
+	}
 	newID := newIDs()
 	s.registrar, err = handlers.Start(ctx, handlers.Config{
-		Log: log, Runner: run, Now: time.Now, NewID: newID, Jitter: rand.Float64, Queue: cfg.queue, Logger: s.logger,
+		Log: log, Runner: run, Shared: cfg.nats != "", Now: time.Now, NewID: newID, Jitter: rand.Float64, Queue: cfg.queue, Logger: s.logger,
 	})
 	if err != nil {
 		return err
 	}
-	directory, err := principals.Open(ctx, principals.Config{JetStream: log.JetStream, Now: time.Now, NewID: newID})
+	s.snapshots = keepSnapshots(ctx, snapshots, run)
+	directory, err := principals.Open(ctx, principals.Config{JetStream: log.JetStream, Replicas: replicas, Now: time.Now, NewID: newID})
 	if err != nil {
 		return err
 	}
@@ -191,6 +227,37 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	metrics.MustRegister(append(handler.Collectors(), s.registrar.Collectors()...)...)
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s.listen(ctx, cfg.listen, handler)
+}
+
+// openLog opens the log that is to be served, and says how many servers hold it.
+func (cfg serveConfig) openLog(ctx context.Context, logger *slog.Logger, sync func(string) func() error) (servedLog, int, error) {
+	if cfg.nats != "" {
+		log, err := natslog.Connect(ctx, natslog.RemoteConfig{
+			URL: cfg.nats, Credentials: cfg.natsCreds, Replicas: cfg.replicas, Logger: logger,
+		})
+		if err != nil {
+			return nil, 0, exitOf(err)
+		}
+		return log, log.Replicas(), nil
+	}
+	config := natslog.Config{Dir: cfg.data, Reserve: int64(cfg.reserve), Logger: logger}
+	if cfg.reserve == 0 {
+		config.Reserve = -1 // its 0 means the default
+	}
+	if sync != nil {
+		config.Sync = sync(cfg.data)
+	}
+	log, err := openLog(ctx, config)
+	return log, 1, err
+}
+
+// exitOf gives the exit code of a log that can't be opened: one that is away may
+// be back later, one that isn't as it must be is an error of the set-up.
+func exitOf(err error) error {
+	if errors.Is(err, events.ErrUnavailable) {
+		return &exitError{handlers.ExitUnavailable, err}
+	}
+	return &exitError{handlers.ExitInvalid, err}
 }
 
 // openLog opens the log in a data directory. One that is in use will be free
@@ -249,10 +316,43 @@ func (s *server) close() error {
 	if s.registrar != nil {
 		errs = append(errs, s.registrar.Stop(ctx))
 	}
+	if s.snapshots != nil {
+		s.snapshots.stop(ctx, s.logger, s.registrar.Err() == nil)
+	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// snapshotKeeper takes snapshots in the background.
+type snapshotKeeper struct {
+	snapshots *runner.Snapshots
+	run       *runner.Runner
+	cancel    context.CancelFunc
+	ended     chan struct{}
+}
+
+func keepSnapshots(ctx context.Context, snapshots *runner.Snapshots, run *runner.Runner) *snapshotKeeper {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k := &snapshotKeeper{snapshots, run, cancel, make(chan struct{})}
+	go func() {
+		defer close(k.ended)
+		snapshots.Keep(ctx, run)
+	}()
+	return k
+}
+
+// stop takes a last snapshot, if there is time enough and the log is well.
+func (k *snapshotKeeper) stop(ctx context.Context, logger *slog.Logger, well bool) {
+	k.cancel()
+	<-k.ended
+	if !well {
+		return
+	}
+	if err := k.snapshots.Take(ctx, k.run); err != nil {
+		logger.LogAttrs(ctx, slog.LevelWarn, "no snapshot was taken; the next start takes longer", slog.Any("error", err))
+	}
 }
 
 // stopHTTP lets the requests under way end. A client that doesn't come to an

@@ -45,6 +45,14 @@ func sortedPairs[V any](m map[string]V) string {
 	return strings.Join(parts, " ")
 }
 
+func formatted(m map[string]float64) map[string]string {
+	texts := make(map[string]string, len(m))
+	for k, f := range m {
+		texts[k] = api.FormatNumber(f)
+	}
+	return texts
+}
+
 func number(n uint64) string {
 	if n == 0 {
 		return ""
@@ -105,7 +113,7 @@ func showVersion(w io.Writer, v api.Version) error {
 		{"run", v.RunID},
 		{"code", code},
 		{"parameters", sortedPairs(v.Parameters)},
-		{"metrics", sortedPairs(v.Metrics)},
+		{"metrics", sortedPairs(formatted(v.Metrics))},
 		{"tags", sortedPairs(v.Tags)},
 		{"created", v.CreatedAt},
 		{"updated", v.UpdatedAt},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/modelog/modelog/handlers"
@@ -53,7 +54,7 @@ func (a *app) targetRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.remove(cmd, at, false, args[0])
+		return c.remove(cmd, at, url.Values{}, args[0])
 	}
 	return cmd
 }

@@ -2,8 +2,8 @@
 //
 //	func TestLog(t *testing.T) { logtest.Run(t, openEmpty) }
 //
-// Its tests are sentences about a log with one writer on a healthy disk. What
-// needs a second writer, an answer that gets lost, a disk that fills up or a
-// cluster is not in here yet: it takes ways into the server that a Harness
-// doesn't offer, and comes with the external log.
+// Its tests are sentences about a log. Those of Run need one writer and a healthy
+// server. Those of RunShared have a second writer, answers that get lost, appends
+// that come late and a leader that is stopped, for which a Harness brings the ways
+// into the network and the servers.
 package logtest

@@ -27,14 +27,29 @@ type Harness struct {
 	Log events.Log
 	// Reopen closes the log that was opened last and opens it again.
 	Reopen func(t *testing.T) events.Log
+	// Shared is nil for a log that belongs to one process.
+	Shared *Shared
 }
 
 // Run runs the suite. open gives each test a log of its own, and closes it, or
 // what Reopen made of it, when the test ends.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
+	run(t, tests, open)
+}
+
+// RunShared runs the suite, and the tests of a log that other processes may append
+// to: open says in Harness.Shared how they do.
+func RunShared(t *testing.T, open func(t *testing.T) Harness) {
+	t.Helper()
+	run(t, tests, open)
+	run(t, sharedTests, open)
+}
+
+func run(t *testing.T, tests []sentence, open func(t *testing.T) Harness) {
+	t.Helper()
 	for _, test := range tests {
-		t.Run(test.sentence, func(t *testing.T) {
+		t.Run(test.says, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 			defer cancel()
 			test.run(&fixture{T: t, ctx: ctx, Harness: open(t)})
@@ -42,10 +57,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}
 }
 
-var tests = []struct {
-	sentence string
-	run      func(*fixture)
-}{
+// sentence is what a log must hold, and how that is shown.
+type sentence struct {
+	says string
+	run  func(*fixture)
+}
+
+var tests = []sentence{
 	{"an empty log ends at 0 and has no events", emptyLog},
 	{"sequences count from 1 in the order of the appends", sequences},
 	{"a group gets sequences one after another", groupIsContiguous},

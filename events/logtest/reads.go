@@ -126,11 +126,15 @@ func followWaits(f *fixture) {
 // follow runs a reader beside the test. got is closed when the reader ends; stop
 // ends it, waits for that and returns its last error.
 func (f *fixture) follow(from uint64) (got <-chan events.Stored, stop func() error) {
+	return f.followOn(f.Log, from)
+}
+
+func (f *fixture) followOn(log events.Log, from uint64) (got <-chan events.Stored, stop func() error) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	c, last := make(chan events.Stored), make(chan error, 1)
 	go func() {
 		defer close(c)
-		for e, err := range f.Log.Follow(ctx, from) {
+		for e, err := range log.Follow(ctx, from) {
 			if err != nil {
 				last <- err
 				return

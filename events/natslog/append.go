@@ -47,7 +47,7 @@ func (l *Log) append(ctx context.Context, expect uint64, group []events.Encoded)
 	if err != nil {
 		return unavailable("server", err)
 	}
-	if last := s.durable.get(); last != expect {
+	if last := s.known.get(); last != expect {
 		return fmt.Errorf("%w: it ends at %d", events.ErrConflict, last)
 	}
 	if err := l.checkSpace(int64(size)); err != nil {
@@ -61,7 +61,7 @@ func (l *Log) append(ctx context.Context, expect uint64, group []events.Encoded)
 		l.breakDown(ctx, err)
 		return err
 	}
-	s.durable.advance(expect + uint64(len(group)))
+	s.known.advance(expect + uint64(len(group)))
 	return nil
 }
 
@@ -90,19 +90,10 @@ func (l *Log) publish(ctx context.Context, s *session, expect uint64, group []ev
 
 // send publishes the group and says how many events went out, in part perhaps.
 func (s *session) send(expect uint64, group []events.Encoded) (sent int, err error) {
-	last := []string{""}
-	stream := []string{StreamName}
+	own := expectation(expect)
 	for i := range group {
-		header := group[i].Header // PublishMsg writes it out before it returns
-		if header == nil {
-			header = nats.Header{}
-		}
-		last[0] = strconv.FormatUint(expect+uint64(i), 10)
-		header[jetstream.ExpectedLastSeqHeader] = last
-		header[jetstream.ExpectedStreamHeader] = stream
-		err := s.nc.PublishMsg(&nats.Msg{Subject: group[i].Subject, Reply: s.inbox, Header: header, Data: group[i].Data})
-		delete(header, jetstream.ExpectedLastSeqHeader)
-		delete(header, jetstream.ExpectedStreamHeader)
+		own[0].value[0] = strconv.FormatUint(expect+uint64(i), 10)
+		err := s.publish(&group[i], s.inbox, own)
 		if errors.Is(err, nats.ErrConnectionClosed) {
 			return i, err
 		}
@@ -111,6 +102,37 @@ func (s *session) send(expect uint64, group []events.Encoded) (sent int, err err
 		}
 	}
 	return len(group), nil
+}
+
+// ownHeader is a header that Append puts beside those of an event.
+type ownHeader struct {
+	key   string
+	value []string
+}
+
+// expectation makes the headers of an event that is to be stored after a
+// sequence.
+func expectation(last uint64) []ownHeader {
+	return []ownHeader{
+		{jetstream.ExpectedLastSeqHeader, []string{strconv.FormatUint(last, 10)}},
+		{jetstream.ExpectedStreamHeader, []string{StreamName}},
+	}
+}
+
+// publish sends one event. Its headers are as they were when it returns.
+func (s *session) publish(e *events.Encoded, reply string, own []ownHeader) error {
+	header := e.Header // PublishMsg writes it out before it returns
+	if header == nil {
+		header = nats.Header{}
+	}
+	for _, h := range own {
+		header[h.key] = h.value
+	}
+	err := s.nc.PublishMsg(&nats.Msg{Subject: e.Subject, Reply: reply, Header: header, Data: e.Data})
+	for _, h := range own {
+		delete(header, h.key)
+	}
+	return err
 }
 
 // confirm waits for the answers to n events after expect. They come in the
@@ -178,6 +200,7 @@ func (v *verdict) err() error {
 // ErrConflict or ErrUnavailable.
 type refusedError struct {
 	kind error
+	code jetstream.ErrorCode // 0: nobody was there to answer
 	text string
 }
 
@@ -192,12 +215,12 @@ type pubAck struct {
 }
 
 // parseAck reads an answer: the sequence that the event got, a *refusedError,
-// or another error if it makes no sense. The server gives no answer at all when
-// it couldn't write, so every error that it does send means that nothing was
-// written.
+// or another error if it makes no sense. A server alone gives no answer at all
+// when it couldn't write, so every error that it does send means that nothing was
+// written; of replicas see refusesForSure.
 func parseAck(m *nats.Msg) (uint64, error) {
 	if status := m.Header["Status"]; len(status) > 0 {
-		return 0, &refusedError{kind: events.ErrUnavailable, text: "the stream doesn't answer, status " + status[0]}
+		return 0, &refusedError{events.ErrUnavailable, 0, "the stream doesn't answer, status " + status[0]}
 	}
 	if seq, ok := plainAck(m.Data); ok {
 		return seq, nil
@@ -213,9 +236,9 @@ func parseAck(m *nats.Msg) (uint64, error) {
 		return 0, fmt.Errorf("answer %.80q", m.Data)
 	case ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
 		ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-		return 0, &refusedError{kind: events.ErrConflict, text: ack.Error.Error()}
+		return 0, &refusedError{events.ErrConflict, ack.Error.ErrorCode, ack.Error.Error()}
 	default:
-		return 0, &refusedError{kind: events.ErrUnavailable, text: ack.Error.Error()}
+		return 0, &refusedError{events.ErrUnavailable, ack.Error.ErrorCode, ack.Error.Error()}
 	}
 }
 

@@ -2,9 +2,11 @@ package natslog
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modelog/modelog/events"
 )
@@ -61,4 +63,61 @@ func message(answer string) *nats.Msg {
 		return &nats.Msg{Header: nats.Header{"Status": {"503"}}}
 	}
 	return &nats.Msg{Data: []byte(answer)}
+}
+
+func TestOutcomeOnASharedLog(t *testing.T) {
+	for answer, want := range map[string]error{
+		ack3: nil,
+		`{"stream":"MODELOG_EVENTS","seq":3,"batch":"x","count":3}`: nil,
+		ack2:                                   events.ErrUncertain, // stored somewhere else
+		conflict:                               events.ErrConflict,
+		otherConflict:                          events.ErrConflict,
+		noResources:                            events.ErrUnavailable,
+		"503":                                  events.ErrUnavailable,
+		"+OK":                                  events.ErrUncertain,
+		refusal(10176, "batch is incomplete"):  events.ErrUnavailable,
+		refusal(10210, "too many inflight"):    events.ErrUnavailable,
+		refusal(10077, "store failed"):         events.ErrUncertain, // the followers may have stored it
+		refusal(10000, "what nobody knows of"): events.ErrUncertain,
+	} {
+		if err := outcome(message(answer), 3); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", answer, err, want)
+		}
+	}
+}
+
+func TestAnErrorAfterAStoredPrefix(t *testing.T) {
+	for before, want := range map[error]error{
+		events.ErrConflict: events.ErrConflict, events.ErrUnavailable: events.ErrUncertain, events.ErrUncertain: events.ErrUncertain,
+	} {
+		if err := afterPrefix(0, before); !errors.Is(err, before) {
+			t.Errorf("nothing stored: %v became %v", before, err)
+		}
+		err := afterPrefix(2, before)
+		if !errors.Is(err, want) || errors.Is(err, events.ErrUnavailable) {
+			t.Errorf("%v became %v", before, err)
+		}
+	}
+}
+
+func TestQuorum(t *testing.T) {
+	replicas := func(offline ...bool) *jetstream.ClusterInfo {
+		c := &jetstream.ClusterInfo{Leader: "a"}
+		for _, off := range offline {
+			c.Replicas = append(c.Replicas, &jetstream.PeerInfo{Offline: off})
+		}
+		return c
+	}
+	for _, c := range []*jetstream.ClusterInfo{nil, replicas(), replicas(false, false), replicas(true, false), replicas(true, true, false, false)} {
+		if err := quorum(c); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err := quorum(replicas(true, true)); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func refusal(code int, text string) string {
+	return fmt.Sprintf(`{"error":{"code":400,"err_code":%d,"description":%q},"stream":"MODELOG_EVENTS","seq":0}`, code, text)
 }

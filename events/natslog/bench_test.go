@@ -49,24 +49,28 @@ func benchGroups(n, size int) [][]events.Encoded {
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("group=%d", size), func(b *testing.B) {
-			l := openLog(b, natslog.Config{Dir: b.TempDir()})
-			groups := benchGroups(8, size)
-			took := make([]time.Duration, 0, b.N)
-			expect, err := l.Last(b.Context())
-			if err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				start := time.Now()
-				if err := l.Append(b.Context(), expect, groups[int(expect)%len(groups)]); err != nil {
-					b.Fatal(err)
-				}
-				took = append(took, time.Since(start))
-				expect += uint64(size)
-			}
-			reportAppends(b, took, size)
+			benchAppends(b, openLog(b, natslog.Config{Dir: b.TempDir()}), size)
 		})
 	}
+}
+
+func benchAppends(b *testing.B, l events.Log, size int) {
+	b.Helper()
+	groups := benchGroups(8, size)
+	took := make([]time.Duration, 0, b.N)
+	expect, err := l.Last(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		start := time.Now()
+		if err := l.Append(b.Context(), expect, groups[int(expect)%len(groups)]); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+		expect += uint64(size)
+	}
+	reportAppends(b, took, size)
 }
 
 // BenchmarkRead measures Read over 200 k events of 600 bytes, with all headers

@@ -68,6 +68,7 @@ func (c Config) withDefaults() Config {
 // that were under way start again. If that fails, the call gets ErrUnavailable
 // and the next one tries again.
 type Log struct {
+	reader
 	cfg   Config
 	lock  *os.File
 	syncs io.Closer
@@ -121,6 +122,7 @@ func open(ctx context.Context, cfg Config) (*Log, error) {
 		cfg.Sync = syncs.sync
 	}
 	l := &Log{cfg: cfg, lock: lock, syncs: syncs, gate: make(chan struct{}, 1), closing: make(chan struct{})}
+	l.reader = reader{l.session}
 	s, err := startSession(ctx, cfg.Dir, cfg.Logger, cfg.Sync)
 	if err != nil {
 		return nil, errors.Join(err, l.release())

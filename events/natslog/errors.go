@@ -18,8 +18,16 @@ var ErrLocked = errors.New("the data directory is in use")
 // was wanted.
 var ErrStreamConfig = errors.New("the event stream is configured differently")
 
+// ErrServerConfig says that an external NATS server can't hold a log, for its
+// version, its limits or its settings. The error that wraps it says which.
+var ErrServerConfig = errors.New("the NATS server can't hold a log")
+
 // errClosed is what calls get after Close.
 var errClosed = fmt.Errorf("%w: it was closed", events.ErrUnavailable)
+
+// errCursorLost says that a reader's consumer is of no more use, but that another
+// one may be. It happens on external servers only.
+var errCursorLost = errors.New("the consumer was lost")
 
 // errStopped says that whoever ranges over an iterator has left the loop.
 var errStopped = errors.New("the reader stopped")

@@ -22,5 +22,11 @@ func StartServer(dir string) (*server.Server, error) {
 	return startServer(dir, Config{}.withDefaults().Logger)
 }
 
-// EmbeddedStream is the stream's configuration.
-var EmbeddedStream = embeddedStream
+// EmbeddedStream and SharedStream are the stream's configurations.
+var (
+	EmbeddedStream = embeddedStream
+	SharedStream   = sharedStream
+)
+
+// OlderThan compares releases.
+var OlderThan = olderThan

@@ -3,10 +3,12 @@ package natslog_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modelog/modelog/events"
@@ -19,19 +21,39 @@ func openLog(tb testing.TB, cfg natslog.Config) *natslog.Log {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
+	closeAfter(tb, l)
 	return l
 }
 
-// timeLimit bounds a test, so that a log that hangs fails with its name.
-func timeLimit(t *testing.T) context.Context {
+func closeAfter(tb testing.TB, c io.Closer) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+}
+
+// withJetStream looks at a server as an operator does.
+func withJetStream(t *testing.T, url string, do func(jetstream.JetStream), options ...nats.Option) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(js)
+}
+
+// timeLimit bounds a test, so that a log that hangs fails with its name.
+func timeLimit(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	tb.Cleanup(cancel)
 	return ctx
 }
 

@@ -117,16 +117,7 @@ func withRawServer(t *testing.T, dir string, do func(jetstream.JetStream)) {
 	}
 	defer ns.WaitForShutdown()
 	defer ns.Shutdown()
-	nc, err := nats.Connect("", nats.InProcessServer(ns))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(js)
+	withJetStream(t, "", do, nats.InProcessServer(ns))
 }
 
 func TestOtherStreamsLiveOnTheSameServer(t *testing.T) {

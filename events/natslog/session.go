@@ -22,32 +22,56 @@ import (
 const startTimeout = 30 * time.Second
 
 // errServerGone says that the server of a session was shut down, by itself or
-// by a reopen.
-var errServerGone = errors.New("the embedded server is gone")
+// by a reopen, or that the connection to it was lost.
+var errServerGone = errors.New("the server is gone")
 
 // errIdle says the same to a reader that had nothing to ask of it.
-var errIdle = errors.New("the embedded server is gone, while nothing was to be read")
+var errIdle = errors.New("the server is gone, while nothing was to be read")
 
-// session is one run of the embedded server, with the one connection to it.
-// Nothing of it outlives the next reopen.
+// session is one uninterrupted time with a server: a run of the embedded one
+// with the one connection to it, or a connection to an external one from its
+// beginning to its loss. Nothing that was asked of a session is answered by the
+// next.
 type session struct {
-	ns     *server.Server
+	ns     *server.Server // nil: an external server, where others append too
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	acks   chan *nats.Msg // answers to publishes, in their order
 	inbox  string         // where acks come from
 
-	// durable ends what this session shows.
-	durable *watermark
+	// known is a sequence that the log holds for sure and durably, with all
+	// before it. On an embedded server it also ends what the session shows.
+	known *watermark
 	// suspect is set when an append failed in a way that may leave messages
 	// under way. Only a reopen makes sure that none turns up later.
 	suspect atomic.Bool
-	// gone is closed when the connection is.
-	gone chan struct{}
-	// stall is how long a reader waits for an event that is known to be there.
+	// life ends, and gone is closed, when the connection is.
+	life context.Context
+	gone <-chan struct{}
+	end  context.CancelFunc
+	// stall is how long a reader waits for an event that is known to be there,
+	// or for any sign of its consumer.
 	stall time.Duration
 }
+
+// newSession begins the life of a session.
+func newSession(s *session) *session {
+	s.life, s.end = context.WithCancel(context.Background())
+	s.gone = s.life.Done()
+	return s
+}
+
+// during is a context that ends with the session too: the client goes on waiting
+// for the answer to what it asked on a connection that is lost.
+func (s *session) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// shared says whether other processes append to the log too.
+func (s *session) shared() bool { return s.ns == nil }
 
 // startSession starts a server on dir, finds or makes the event stream, and
 // calls sync before it looks at what the log holds: a process that was killed
@@ -63,7 +87,7 @@ func startSession(ctx context.Context, dir string, log *slog.Logger, sync func()
 	if err != nil {
 		return nil, err
 	}
-	s := &session{ns: ns, gone: make(chan struct{}), acks: make(chan *nats.Msg, events.MaxGroupEvents), stall: readStall}
+	s := newSession(&session{ns: ns, acks: make(chan *nats.Msg, events.MaxGroupEvents), stall: readStall})
 	if err := s.open(ctx, log, sync); err != nil {
 		s.stop()
 		return nil, err
@@ -122,7 +146,7 @@ func (s *session) open(ctx context.Context, log *slog.Logger, sync func() error)
 		return fmt.Errorf("connecting to the embedded server: %w", err)
 	}
 	var err error
-	if s.stream, err = ensureStream(ctx, s.js, embeddedStream()); err != nil {
+	if s.stream, err = embeddedLogStream(ctx, s.js); err != nil {
 		return err
 	}
 	if err := sync(); err != nil {
@@ -132,7 +156,7 @@ func (s *session) open(ctx context.Context, log *slog.Logger, sync func() error)
 	if err != nil {
 		return fmt.Errorf("looking for the end of the log: %w", err)
 	}
-	s.durable = newWatermark(info.State.LastSeq)
+	s.known = newWatermark(info.State.LastSeq)
 	return nil
 }
 
@@ -143,7 +167,7 @@ func (s *session) connect(log *slog.Logger) error {
 		nats.Name("modelog"),
 		nats.NoReconnect(),           // a server that is gone is started anew, by reopen
 		nats.SkipSubjectValidation(), // checkGroup has done it
-		nats.ClosedHandler(func(*nats.Conn) { close(s.gone) }),
+		nats.ClosedHandler(func(*nats.Conn) { s.end() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "connection to the embedded server", slog.Any("error", err))
 		}),
@@ -165,12 +189,15 @@ func (s *session) usable() bool {
 }
 
 // ended says whether the session was taken away from the calls on it.
-func (s *session) ended() bool { return s.nc.IsClosed() || !s.ns.Running() }
+func (s *session) ended() bool {
+	return s.life.Err() != nil || s.nc.IsClosed() || !s.shared() && !s.ns.Running()
+}
 
 func (s *session) stop() {
 	if s.nc != nil {
 		s.nc.Close()
 	}
+	s.end()
 	stopServer(s.ns)
 }
 

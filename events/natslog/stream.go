@@ -48,6 +48,14 @@ func embeddedStream() jetstream.StreamConfig {
 	}
 }
 
+// sharedStream is the configuration of the event stream on servers of others.
+func sharedStream(replicas int) jetstream.StreamConfig {
+	cfg := embeddedStream()
+	cfg.Replicas = replicas
+	cfg.AllowAtomicPublish = replicas > 1
+	return cfg
+}
+
 // streamRules are the parts of the configuration that could lose, change,
 // renumber or hide an event. Compression, the number of consumers and the like
 // may be what an operator likes.
@@ -71,6 +79,7 @@ var streamRules = []struct {
 	{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
 	{"deny_purge", func(c *jetstream.StreamConfig) any { return c.DenyPurge }},
 	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return c.AllowRollup }},
+	{"allow_atomic", func(c *jetstream.StreamConfig) any { return c.AllowAtomicPublish }},
 	{"allow_direct", func(c *jetstream.StreamConfig) any { return c.AllowDirect }},
 	{"allow_msg_ttl", func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }},
 	{"allow_msg_counter", func(c *jetstream.StreamConfig) any { return c.AllowMsgCounter }},
@@ -83,22 +92,54 @@ var streamRules = []struct {
 	{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
 }
 
+// embeddedLogStream returns the event stream of a server of our own.
+func embeddedLogStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	want := embeddedStream()
+	stream, err := ensureStream(ctx, js, want)
+	if err != nil {
+		return nil, err
+	}
+	return stream, checkStream(&stream.CachedInfo().Config, &want)
+}
+
+// sharedLogStream returns the event stream of servers of others. Once there is
+// one, how many replicas it has is the operator's affair.
+func sharedLogStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
+	stream, err := ensureStream(ctx, js, sharedStream(replicas))
+	if err != nil {
+		return nil, err
+	}
+	found := &stream.CachedInfo().Config
+	want := sharedStream(found.Replicas)
+	if found.Replicas == 1 {
+		want.AllowAtomicPublish = found.AllowAtomicPublish // it isn't used
+	}
+	return stream, checkStream(found, &want)
+}
+
 // ensureStream returns the event stream, made if the server has none. One that
-// is there already isn't changed: if it differs in anything that matters, the
-// error wraps ErrStreamConfig and names every difference.
-func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, want.Name)
+// is there already isn't changed.
+func ensureStream(ctx context.Context, js jetstream.JetStream, create jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, create.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, want)
+		stream, err = js.CreateStream(ctx, create)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with another wish
+		stream, err = js.Stream(ctx, create.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
-	}
-	found := stream.CachedInfo().Config
-	if diff := streamDifferences(&found, &want); len(diff) > 0 {
-		return nil, fmt.Errorf("%w: %s: %s", ErrStreamConfig, want.Name, strings.Join(diff, "; "))
+		return nil, fmt.Errorf("stream %s: %w", create.Name, err)
 	}
 	return stream, nil
+}
+
+// checkStream refuses a stream that differs in anything that matters. The error
+// wraps ErrStreamConfig and names every difference.
+func checkStream(found, want *jetstream.StreamConfig) error {
+	if diff := streamDifferences(found, want); len(diff) > 0 {
+		return fmt.Errorf("%w: %s: %s", ErrStreamConfig, want.Name, strings.Join(diff, "; "))
+	}
+	return nil
 }
 
 func streamDifferences(found, want *jetstream.StreamConfig) []string {

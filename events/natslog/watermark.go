@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// watermark is the sequence up to which a log is durable, and so visible.
+// watermark is a sequence up to which a log is known to be durable.
 type watermark struct {
 	seq   atomic.Uint64
 	mu    sync.Mutex
@@ -21,9 +21,13 @@ func newWatermark(seq uint64) *watermark {
 
 func (w *watermark) get() uint64 { return w.seq.Load() }
 
+// advance never goes back: on a shared log what was learned first may come last.
 func (w *watermark) advance(seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if seq <= w.get() {
+		return
+	}
 	w.seq.Store(seq)
 	close(w.moved)
 	w.moved = make(chan struct{})

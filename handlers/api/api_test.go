@@ -511,6 +511,82 @@ func TestAnActorIsAnOpaqueIDInEveryAnswer(t *testing.T) {
 	r.call("POST", "/v1/models", `{"name":"x"}`, "Modelog-Actor", "a\u200bb").problem(400, handlers.CodeInvalid)
 }
 
+// A request that is wrong in itself brings nobody into the directory; one that
+// the state refuses does.
+func TestARefusedRequestBringsNobodyIntoTheDirectory(t *testing.T) {
+	r := newRegistry(t)
+	r.seed()
+	for name, send := range map[string]func(actor string){
+		"a bad body": func(actor string) {
+			r.call("POST", "/v1/models", `{"name":`, "Modelog-Actor", actor).problem(400, handlers.CodeInvalid)
+		},
+		"a bad field": func(actor string) {
+			r.call("POST", "/v1/models", `{"name":"a/b"}`, "Modelog-Actor", actor).problem(400, handlers.CodeInvalid)
+		},
+		"a bad key": func(actor string) {
+			r.call("POST", "/v1/models", `{"name":"x"}`, "Modelog-Actor", actor, "Idempotency-Key", "two words").problem(400, handlers.CodeInvalid)
+		},
+		"an empty key": func(actor string) {
+			r.call("POST", "/v1/models", `{"name":"x"}`, "Modelog-Actor", actor, "Idempotency-Key", "").problem(400, handlers.CodeInvalid)
+		},
+		"no ETag": func(actor string) {
+			r.call("POST", "/v1/models", `{"name":"x"}`, "Modelog-Actor", actor, "If-Match", "yesterday").problem(400, handlers.CodeInvalid)
+		},
+		"a bad query": func(actor string) {
+			r.call("DELETE", "/v1/models/fraud?all=true", "", "Modelog-Actor", actor).problem(400, handlers.CodeInvalid)
+		},
+		"a reason of 4 k": func(actor string) {
+			r.call("DELETE", "/v1/models/fraud?reason="+strings.Repeat("a", handlers.MaxReason+1), "", "Modelog-Actor", actor).problem(400, handlers.CodeInvalid)
+		},
+	} {
+		send("anna, with " + name)
+	}
+	list := decode[PrincipalList](r.call("GET", "/v1/principals", "").want(200))
+	if len(list.Principals) != 1 || list.Principals[0].Name != "mara" {
+		t.Errorf("the directory has %v, want mara alone", list.Principals)
+	}
+}
+
+func TestAnErasedPrincipalIsAnOpaqueIDForEver(t *testing.T) {
+	r := newRegistry(t)
+	r.seed()
+	r.call("POST", "/v1/models", `{"name":"second"}`, "Modelog-Actor", "b/e n").want(201)
+	list := decode[PrincipalList](r.call("GET", "/v1/principals", "").want(200)).Principals
+	if len(list) != 2 || list[0].Name != "b/e n" || list[1].Name != "mara" || list[1].CreatedAt == "" {
+		t.Fatalf("the directory has %+v", list)
+	}
+	before := r.call("GET", "/v1/events", "").want(200).Body.String()
+	if got := decode[Erased](r.call("DELETE", "/v1/principals/mara", "").want(200)); got.ID != list[1].ID {
+		t.Errorf("erased %+v, want %+v", got, list[1])
+	}
+	r.call("DELETE", "/v1/principals/mara", "").problem(404, handlers.CodePrincipalNotFound)
+	r.call("DELETE", "/v1/principals/"+list[1].ID, "").problem(404, handlers.CodePrincipalNotFound)
+	if got := decode[Erased](r.call("DELETE", "/v1/principals/b%2Fe%20n", "").want(200)); got.ID != list[0].ID {
+		t.Errorf("erased %+v, want %+v", got, list[0])
+	}
+	same(t, r.call("GET", "/v1/principals", "").want(200).Body.String(), `{"principals":[]}`)
+	same(t, r.call("GET", "/v1/events", "").want(200).Body.String(), before)
+	r.call("GET", "/v1/principals?as_of=1", "").problem(400, handlers.CodeInvalid)
+	r.call("DELETE", "/v1/principals/mara?force=true", "").problem(400, handlers.CodeInvalid)
+}
+
+func TestAWrongTypeIsToldWhatTheRightOneIs(t *testing.T) {
+	r := newRegistry(t)
+	r.seed()
+	for _, c := range []struct{ method, path, body, detail string }{
+		{"PATCH", "/v1/models/fraud", `{"description":1}`, "/description must be a string or null"},
+		{"PATCH", "/v1/models/fraud", `{"tags":[]}`, "/tags must be an object or null"},
+		{"PATCH", "/v1/models/fraud", `{"tags":{"a":[]}}`, "/tags/a must be a string or null"},
+		{"PUT", "/v1/models/fraud/lifecycle", `{"stages":["A","B"],"archive":"B","transitions":"some"}`, `/transitions must be "any" or an array of pairs`},
+		{"POST", "/v1/models/fraud/versions", `{"source":"s3://x","metrics":{"auc":"high"}}`, `/metrics/auc must be a number, "NaN", "Infinity" or "-Infinity"`},
+	} {
+		p := decode[Problem](r.call(c.method, c.path, c.body).want(400))
+		if p.Detail != c.detail {
+			t.Errorf("%s says %q, want %q", c.body, p.Detail, c.detail)
+		}
+	}
+}
+
 func TestTheStateHasADigestOnRequest(t *testing.T) {
 	r := newRegistry(t)
 	r.seed()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -35,16 +36,15 @@ type page struct {
 
 // page reads limit and cursor, and gives the view that the list is made on.
 func (c *call) page(v projections.View) (page, projections.View, error) {
-	query := c.r.URL.Query()
 	p := page{Sequence: v.Sequence, Query: c.listed(), limit: defaultLimit}
-	if s := query.Get("limit"); s != "" {
+	if s := c.query.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxLimit {
 			return p, v, handlers.InvalidField("limit", "range", "must be a whole number from 1 to %d", maxLimit)
 		}
 		p.limit = n
 	}
-	s := query.Get("cursor")
+	s := c.query.Get("cursor")
 	if s == "" {
 		return p, v, nil
 	}
@@ -64,7 +64,7 @@ func (c *call) page(v projections.View) (page, projections.View, error) {
 
 // listed hashes what makes a list this list and no other.
 func (c *call) listed() uint32 {
-	query := c.r.URL.Query()
+	query := maps.Clone(c.query)
 	query.Del("cursor")
 	query.Del("limit")
 	sum := sha256.Sum256([]byte(c.r.URL.Path + "?" + query.Encode()))

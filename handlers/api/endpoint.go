@@ -36,6 +36,7 @@ type endpoint struct {
 	status       int         // of success
 	query        []parameter // beside as_of, which every GET has that isn't timeless
 	timeless     bool
+	personal     bool         // the path has a name of somebody, which stays out of the server's log
 	body, answer reflect.Type // nil for none
 	media        string       // of the answer, application/json if empty
 	serve        func(c *call) error
@@ -54,6 +55,7 @@ type call struct {
 	id     string       // of the request
 	status int          // that was sent
 	wrote  events.Event // what this request wrote, zero for nothing
+	query  url.Values   // as onlyKnownQuery parsed it, nil without one
 
 	values  [6]string // of the answer's headers
 	headers int       // how many of values are in use
@@ -192,9 +194,8 @@ var (
 )
 
 func (c *call) deletion() (handlers.Deletion, error) {
-	query := c.r.URL.Query()
-	d := handlers.Deletion{Reason: query.Get("reason")}
-	switch query.Get("cascade") {
+	d := handlers.Deletion{Reason: c.query.Get("reason")}
+	switch c.query.Get("cascade") {
 	case "", "false":
 	case "true":
 		d.Cascade = true
@@ -232,10 +233,6 @@ func (e mediaTypeError) Error() string {
 
 // do hands a command to the registrar, with what its headers say.
 func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
-	principal, err := c.principal(c.r.Context())
-	if err != nil {
-		return handlers.Outcome{}, err
-	}
 	ifMatch, err := c.ifMatch()
 	if err != nil {
 		return handlers.Outcome{}, err
@@ -244,26 +241,40 @@ func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
 	if err != nil {
 		return handlers.Outcome{}, err
 	}
-	return c.server.cfg.Registrar.Do(c.r.Context(), handlers.Request{
-		Command: cmd, Principal: principal, CorrelationID: c.id, TraceParent: c.traceParent(),
-		Key: key, IfMatch: ifMatch,
-	})
+	request := handlers.Request{Command: cmd, CorrelationID: c.id, TraceParent: c.traceParent(), Key: key, IfMatch: ifMatch}
+	if request.Principal, err = c.principal(c.r.Context(), &request); err != nil {
+		return handlers.Outcome{}, err
+	}
+	return c.server.cfg.Registrar.Do(c.r.Context(), request)
 }
 
-// principal gives the opaque id of who asks.
-func (c *call) principal(ctx context.Context) (string, error) {
+// principal gives the opaque id of who asks. A request that is wrong in itself
+// brings nobody into the directory.
+func (c *call) principal(ctx context.Context, request *handlers.Request) (string, error) {
 	name := c.r.Header.Get("Modelog-Actor")
 	if name == "" {
 		return "", nil
+	}
+	if id, ok := c.server.cfg.Principals.Known(name); ok {
+		return id, nil
+	}
+	if err := request.Check(); err != nil {
+		return "", err
 	}
 	id, err := c.server.cfg.Principals.ID(ctx, name)
 	switch {
 	case errors.Is(err, principals.ErrName):
 		return "", handlers.InvalidField("Modelog-Actor", "principal_name", "%v", err)
 	case err != nil:
-		return "", handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "the directory of principals is away, nothing was written; send it again", RetryAfter: time.Second}
+		return "", directoryAway("nothing was written")
 	}
 	return id, nil
+}
+
+func directoryAway(consequence string) error {
+	return handlers.UnavailableError{
+		Kind: handlers.CodeUnavailable, Detail: "the directory of principals is away, " + consequence + "; send it again", RetryAfter: time.Second,
+	}
 }
 
 // idempotencyKey takes the key as the draft of the header has it, a quoted
@@ -318,6 +329,7 @@ func (c *call) onlyKnownQuery(known []parameter) error {
 	if err != nil {
 		return handlers.InvalidField("query", "syntax", "is not a query string: %v", err)
 	}
+	c.query = query
 	for name, values := range query {
 		name = strings.ToValidUTF8(name, "\uFFFD")
 		reading := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
@@ -349,14 +361,10 @@ func (c *call) view() (projections.View, error) {
 			}
 		}
 	}
-	if c.r.URL.RawQuery == "" {
+	if !c.query.Has("as_of") {
 		return run.Now(), nil
 	}
-	query := c.r.URL.Query()
-	if !query.Has("as_of") {
-		return run.Now(), nil
-	}
-	return c.asOf(query.Get("as_of"))
+	return c.asOf(c.query.Get("as_of"))
 }
 
 func (c *call) asOf(asOf string) (projections.View, error) {

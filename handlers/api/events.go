@@ -100,7 +100,7 @@ func listEvents(c *call, v projections.View) (answer[EventList], error) {
 func (c *call) after(p page) (uint64, error) {
 	s := p.Last
 	if s == "" {
-		s = c.r.URL.Query().Get("after")
+		s = c.query.Get("after")
 	}
 	if s == "" {
 		return 0, nil

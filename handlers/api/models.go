@@ -72,10 +72,9 @@ func (b lifecycleBody) spec() handlers.LifecycleSpec {
 }
 
 func removeAlias(c *call) (handlers.Command, error) {
-	query := c.r.URL.Query()
-	cmd := &handlers.RemoveAlias{Model: c.r.PathValue("model"), Alias: c.r.PathValue("alias"), Reason: query.Get("reason")}
-	if s := query.Get("if_version"); s != "" {
-		version, err := strconv.ParseUint(s, 10, 63)
+	cmd := &handlers.RemoveAlias{Model: c.r.PathValue("model"), Alias: c.r.PathValue("alias"), Reason: c.query.Get("reason")}
+	if c.query.Has("if_version") {
+		version, err := strconv.ParseUint(c.query.Get("if_version"), 10, 63)
 		if err != nil {
 			return nil, handlers.InvalidField("if_version", "type", "must be a version number")
 		}

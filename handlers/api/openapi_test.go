@@ -94,6 +94,7 @@ var pathParameters = m{
 	"alias":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxAlias, "description": "Name of an alias"},
 	"environment": m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Environment of a target"},
 	"name":        m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Name of a target within its environment"},
+	"principal":   m{"type": "string", "minLength": 1, "description": "Id of a principal, or else its name"},
 	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
 	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
 	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
@@ -218,6 +219,8 @@ func (s *shapeSchemas) responses(e endpoint) m {
 
 func errorsOf(e endpoint) []int {
 	switch {
+	case e.timeless && strings.HasPrefix(e.path, "/v1/"):
+		return []int{400, 403, 404, 500, 503}
 	case e.timeless:
 		return []int{403, 404, 500, 503}
 	case e.method == http.MethodGet:
@@ -246,6 +249,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[handlers.Rollback](), reflect.TypeFor[Lifecycle](), reflect.TypeFor[lifecycleBody](), reflect.TypeFor[Patch](),
 	reflect.TypeFor[Deprecation](), reflect.TypeFor[handlers.Deprecation](), reflect.TypeFor[handlers.Restoration](),
 	reflect.TypeFor[handlers.Renaming](), reflect.TypeFor[handlers.Withdrawal](),
+	reflect.TypeFor[Principal](), reflect.TypeFor[PrincipalList](), reflect.TypeFor[Erased](),
 	reflect.TypeFor[events.Artifact](), reflect.TypeFor[events.Code](), reflect.TypeFor[events.Dataset](), reflect.TypeFor[events.Signature](),
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/handlers"
 )
@@ -66,7 +67,7 @@ func (p *tagPatch) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			return err
 		}
 		key, value := name.String(), &textPatch{}
-		if err := value.UnmarshalJSONFrom(dec); err != nil {
+		if err := json.UnmarshalDecode(dec, value); err != nil {
 			return err
 		}
 		p.tags[key] = value

@@ -95,15 +95,18 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 	return append(dst, data...), err
 }
 
-// What isn't known is refused, and maps are sorted. With jsonOptions numbers that
-// JSON can't spell are strings, as in events; that doubles the time it takes.
+// Numbers has numbers that JSON can't spell, such as NaN, read and written as
+// strings, as in events. Whoever speaks with the API needs it.
+var Numbers = json.JoinOptions(
+	json.WithUnmarshalers(json.UnmarshalFromFunc(readFloat)),
+	json.WithMarshalers(json.MarshalToFunc(writeFloat)),
+)
+
+// What isn't known is refused, and maps are sorted. With jsonOptions come the
+// Numbers; that doubles the time it takes.
 var (
 	plainOptions = json.JoinOptions(json.RejectUnknownMembers(true), json.Deterministic(true))
-	jsonOptions  = json.JoinOptions(
-		plainOptions,
-		json.WithUnmarshalers(json.UnmarshalFromFunc(readFloat)),
-		json.WithMarshalers(json.MarshalToFunc(writeFloat)),
-	)
+	jsonOptions  = json.JoinOptions(plainOptions, Numbers)
 )
 
 func readFloat(dec *jsontext.Decoder, f *float64) error {
@@ -132,6 +135,14 @@ func writeFloat(enc *jsontext.Encoder, f float64) error {
 		return enc.WriteToken(jsontext.String(s))
 	}
 	return errors.ErrUnsupported
+}
+
+// FormatNumber spells a number as the API does, without quotes.
+func FormatNumber(f float64) string {
+	if s := spellFloat(f); s != "" {
+		return s
+	}
+	return string(appendFloat(nil, f))
 }
 
 // spellFloat spells a number that JSON can't, and gives nothing for any other.
@@ -177,6 +188,14 @@ func wrongType(e *json.SemanticError) string {
 }
 
 func typeName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[textPatch]():
+		return "a string or null"
+	case reflect.TypeFor[tagPatch]():
+		return "an object or null"
+	case reflect.TypeFor[Transitions]():
+		return `"any" or an array of pairs`
+	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return "a string"
 	}

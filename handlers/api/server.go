@@ -71,7 +71,7 @@ func New(cfg Config) *Server {
 func (s *Server) Collectors() []prometheus.Collector { return s.server.metrics.collectors() }
 
 func (s *server) routes() []endpoint {
-	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.stateRoutes(), s.operationRoutes())
+	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.stateRoutes(), s.principalRoutes(), s.operationRoutes())
 }
 
 // Header values that every answer has. Nobody changes them.
@@ -97,8 +97,12 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
 	}
 	took := s.cfg.Now().Sub(begin)
 	s.metrics.observe(r.Method, e.path, c.status, took)
+	path := r.URL.EscapedPath()
+	if e.personal {
+		path = e.path
+	}
 	s.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request",
-		slog.String("method", r.Method), slog.String("path", r.URL.EscapedPath()), slog.Int("status", c.status),
+		slog.String("method", r.Method), slog.String("path", path), slog.Int("status", c.status),
 		slog.Duration("took", took), slog.String("request_id", c.id))
 }
 

@@ -172,7 +172,7 @@ type Digest struct {
 
 func showModel(v projections.View, m *projections.Model, sequence uint64) Model {
 	return Model{
-		ID: m.ID.String(), Name: m.Name, Description: m.Description.String(), Tags: shownTags(m.Tags),
+		ID: m.ID.String(), Name: m.Name, Description: m.Description.String(), Tags: shownTags(m.Tags()),
 		Lifecycle: showLifecycle(m.Lifecycle()), Aliases: maps.Collect(v.Aliases(m.ID)), LatestVersion: m.LatestVersion,
 		CreatedAt: events.FormatTime(m.CreatedAt()), UpdatedAt: events.FormatTime(m.UpdatedAt()),
 		CreatedBy: m.CreatedBy, Sequence: sequence,
@@ -215,7 +215,7 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 		Model: model.Name, ModelID: id.ModelID.String(), Version: id.Version, Semver: registration.Semver,
 		Stage: version.Stage, Aliases: slices.AppendSeq([]string{}, v.AliasesOf(id)),
 		Source: registration.Source, Format: registration.Format, RunID: registration.RunID, Code: registration.Code,
-		Tags: shownTags(version.Tags), Description: version.Description.String(),
+		Tags: shownTags(version.Tags()), Description: version.Description.String(),
 		Deprecation: showDeprecation(v, version.Deprecation),
 		CreatedAt:   events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(version.UpdatedAt()),
 		CreatedBy: registration.CreatedBy, Sequence: sequence,

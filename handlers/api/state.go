@@ -37,7 +37,7 @@ func (c *call) digest(sequence uint64) (*Digest, error) {
 	d := &c.server.digests
 	d.lock.Lock() // one at a time: each reads the whole state
 	defer d.lock.Unlock()
-	switch c.r.URL.Query().Get("compute") {
+	switch c.query.Get("compute") {
 	case "", "false":
 		return d.last, nil
 	case "true":

@@ -26,7 +26,11 @@ func appendVersion(dst []byte, v *Version) ([]byte, error) {
 	w.list("aliases", v.Aliases)
 	w.str("source", v.Source)
 	w.optional("format", v.Format)
-	w.artifacts(v.Artifacts)
+	objects(&w, "artifacts", v.Artifacts, func(a events.Artifact) {
+		w.str("path", a.Path)
+		w.str("sha256", a.SHA256)
+		w.integer("size", a.Size)
+	})
 	w.optional("run_id", v.RunID)
 	if v.Code != nil {
 		w.name("code")
@@ -35,7 +39,11 @@ func appendVersion(dst []byte, v *Version) ([]byte, error) {
 		w.optional("commit", v.Code.Commit)
 		w.end('}')
 	}
-	w.datasets(v.Datasets)
+	objects(&w, "datasets", v.Datasets, func(d events.Dataset) {
+		w.str("name", d.Name)
+		w.optional("digest", d.Digest)
+		w.optional("role", d.Role)
+	})
 	if len(v.Parameters) > 0 {
 		w.texts("parameters", v.Parameters)
 	}
@@ -178,33 +186,17 @@ func appendFloat(dst []byte, f float64) []byte {
 	return append(dst, jsontext.Float(f).String()...)
 }
 
-func (w *jsonAppender) artifacts(all []events.Artifact) {
+// objects appends a list of objects, unless it is empty: members appends what is
+// in one.
+func objects[E any](w *jsonAppender, name string, all []E, members func(E)) {
 	if len(all) == 0 {
 		return
 	}
-	w.name("artifacts")
+	w.name(name)
 	w.begin('[')
-	for _, a := range all {
+	for _, e := range all {
 		w.begin('{')
-		w.str("path", a.Path)
-		w.str("sha256", a.SHA256)
-		w.integer("size", a.Size)
-		w.end('}')
-	}
-	w.end(']')
-}
-
-func (w *jsonAppender) datasets(all []events.Dataset) {
-	if len(all) == 0 {
-		return
-	}
-	w.name("datasets")
-	w.begin('[')
-	for _, d := range all {
-		w.begin('{')
-		w.str("name", d.Name)
-		w.optional("digest", d.Digest)
-		w.optional("role", d.Role)
+		members(e)
 		w.end('}')
 	}
 	w.end(']')

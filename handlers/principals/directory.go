@@ -2,8 +2,9 @@
 // each name an opaque id, which is all that the log of events ever holds.
 //
 // The directory is a JetStream stream of its own, MODELOG_PRINCIPALS, with one
-// message for each principal, held in memory. Unlike the log it can forget: the
-// stream allows its messages to be deleted.
+// message for each principal, held in memory. Unlike the log it can forget: an
+// entry is erased by the stream's secure delete, which overwrites it. What is
+// left is that the id was erased, so that every replica learns of it.
 //
 // It does not belong here what a principal may do, or how it proves who it is.
 package principals
@@ -12,6 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +30,7 @@ import (
 const (
 	streamName    = "MODELOG_PRINCIPALS"
 	subjectPrefix = "modelog.principals."
+	erasedSuffix  = ".erased"
 	idPrefix      = "prn_"
 
 	// MaxName is how many characters a principal's name may have.
@@ -35,6 +39,12 @@ const (
 
 // ErrName says that a name can't be a principal's.
 var ErrName = fmt.Errorf("a principal's name has 1 to %d characters, none of them a control or format character", MaxName)
+
+// ErrUnknown says that the directory has no such principal, or has it no more.
+var ErrUnknown = errors.New("the directory has no such principal")
+
+// ErrStream says that the stream is not as the directory needs it.
+var ErrStream = errors.New("the stream of the directory is configured otherwise")
 
 // Config is what a directory needs.
 type Config struct {
@@ -53,10 +63,25 @@ type Directory struct {
 	// adding lets one goroutine at a time write or read the stream.
 	adding sync.Mutex
 	last   uint64 // guarded by adding; the stream is known up to here
+	// doomed are the principals, by id, that are to be erased, but whose
+	// message may still be there. Guarded by adding.
+	doomed map[string]record
 
 	lock  sync.RWMutex
 	ids   map[string]string // guarded by lock; by name
-	names map[string]string // guarded by lock; by id
+	known map[string]record // guarded by lock; by id
+}
+
+// Principal is somebody, or something, that acts on the registry.
+type Principal struct {
+	ID        string
+	Name      string
+	CreatedAt time.Time
+}
+
+type record struct {
+	Principal
+	sequence uint64 // of its message
 }
 
 // entry is a message of the stream; its subject ends with the id.
@@ -65,29 +90,95 @@ type entry struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// Open reads the directory, and makes the stream if it isn't there.
-func Open(ctx context.Context, cfg Config) (*Directory, error) {
-	d := &Directory{cfg: cfg, ids: map[string]string{}, names: map[string]string{}}
-	_, err := cfg.JetStream().CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+// erasure is a message of the stream; its subject ends with the id and
+// erasedSuffix.
+type erasure struct {
+	ErasedAt time.Time `json:"erased_at"`
+}
+
+func streamConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name: streamName, Description: "Who acts on the registry; erasable, unlike its events",
-		Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
+		Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: max(replicas, 1),
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, AllowDirect: true,
 		Duplicates: 100 * time.Millisecond, MaxConsumers: 100,
-	})
-	if err != nil {
+	}
+}
+
+// streamRules are the parts of the configuration that could lose or change an
+// entry, or keep one from being erased.
+var streamRules = []struct {
+	field string
+	of    func(*jetstream.StreamConfig) any
+}{
+	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{"discard_new_per_subject", func(c *jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
+	{"max_msgs", func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
+	{"max_bytes", func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
+	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+	{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
+}
+
+// Open reads the directory, and makes the stream if it isn't there. One that is
+// there already isn't changed: it fails with ErrStream if that would be needed.
+// It finishes erasing what a crash interrupted.
+func Open(ctx context.Context, cfg Config) (*Directory, error) {
+	d := &Directory{cfg: cfg, doomed: map[string]record{}, ids: map[string]string{}, known: map[string]record{}}
+	if err := d.ensureStream(ctx); err != nil {
 		return nil, fmt.Errorf("open the directory of principals: %w", err)
 	}
+	d.adding.Lock()
+	defer d.adding.Unlock()
 	if err := d.follow(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
+func (d *Directory) ensureStream(ctx context.Context) error {
+	want := streamConfig(d.cfg.Replicas)
+	stream, err := d.cfg.JetStream().Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = d.cfg.JetStream().CreateStream(ctx, want)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with another wish
+		stream, err = d.cfg.JetStream().Stream(ctx, streamName)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", streamName, err)
+	}
+	var differences []string
+	for _, rule := range streamRules {
+		if found, want := rule.of(&stream.CachedInfo().Config), rule.of(&want); !reflect.DeepEqual(found, want) {
+			differences = append(differences, fmt.Sprintf("%s is %v, wanted %v", rule.field, found, want))
+		}
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("%w: %s: %s", ErrStream, streamName, strings.Join(differences, "; "))
+	}
+	return nil
+}
+
+// normal brings a name into the form that the directory knows it by.
+func normal(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
+
+// Known gives the id of a principal by its name, if it has one already.
+func (d *Directory) Known(name string) (id string, ok bool) { return d.idOf(normal(name)) }
+
 // ID gives the id of a principal by its name, and makes one the first time. It
 // fails with ErrName, or with an error of the stream.
 func (d *Directory) ID(ctx context.Context, name string) (string, error) {
-	name = norm.NFC.String(strings.TrimSpace(name))
-	if id, ok := d.known(name); ok {
+	name = normal(name)
+	if id, ok := d.idOf(name); ok {
 		return id, nil
 	}
 	if !valid(name) {
@@ -96,7 +187,7 @@ func (d *Directory) ID(ctx context.Context, name string) (string, error) {
 	d.adding.Lock()
 	defer d.adding.Unlock()
 	for {
-		if id, ok := d.known(name); ok {
+		if id, ok := d.idOf(name); ok {
 			return id, nil
 		}
 		id, err := d.add(ctx, name)
@@ -118,8 +209,113 @@ func (d *Directory) ID(ctx context.Context, name string) (string, error) {
 func (d *Directory) Name(id string) (name string, ok bool) {
 	d.lock.RLock()
 	defer d.lock.RUnlock()
-	name, ok = d.names[id]
-	return name, ok
+	r, ok := d.known[id]
+	return r.Name, ok
+}
+
+// List gives all principals, by name.
+func (d *Directory) List() []Principal {
+	d.lock.RLock()
+	defer d.lock.RUnlock()
+	all := make([]Principal, 0, len(d.known))
+	for _, r := range d.known {
+		all = append(all, r.Principal)
+	}
+	slices.SortFunc(all, func(a, b Principal) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Erase forgets a principal, given by its id or else by its name, and gives its
+// id, which nothing leads back to the name from. Should the name act again, it
+// gets another id. It fails with ErrUnknown, or with an error of the stream,
+// after which it can be asked again. The name is overwritten when Erase
+// returns; a power cut may bring it back until the next event is written or the
+// server has synced its files.
+func (d *Directory) Erase(ctx context.Context, who string) (id string, err error) {
+	d.adding.Lock()
+	defer d.adding.Unlock()
+	for {
+		// What another replica added, or an earlier call didn't finish.
+		doomed, wasDoomed := find(d.doomed, who)
+		if err := d.follow(ctx); err != nil {
+			return "", err
+		}
+		if wasDoomed {
+			return doomed.ID, nil
+		}
+		r, ok := d.find(who)
+		if !ok {
+			return "", ErrUnknown
+		}
+		err := d.doom(ctx, r)
+		if moved(err) {
+			continue
+		}
+		if err == nil {
+			err = d.sweep(ctx)
+		}
+		if err != nil {
+			return "", fmt.Errorf("erase a principal: %w", err)
+		}
+		return r.ID, nil
+	}
+}
+
+func (d *Directory) find(who string) (record, bool) {
+	d.lock.RLock()
+	defer d.lock.RUnlock()
+	if r, ok := d.known[who]; ok {
+		return r, true
+	}
+	r, ok := d.known[d.ids[normal(who)]]
+	return r, ok
+}
+
+func find(in map[string]record, who string) (record, bool) {
+	for _, r := range in {
+		if r.ID == who || r.Name == normal(who) {
+			return r, true
+		}
+	}
+	return record{}, false
+}
+
+// doom says on the stream that a principal is erased, before it is: a start
+// finishes what a crash interrupts, and other replicas learn of it.
+func (d *Directory) doom(ctx context.Context, r record) error {
+	data, err := json.Marshal(erasure{d.cfg.Now().UTC().Truncate(time.Millisecond)})
+	if err != nil {
+		return err
+	}
+	ack, err := d.cfg.JetStream().Publish(ctx, subjectPrefix+strings.TrimPrefix(r.ID, idPrefix)+erasedSuffix, data,
+		jetstream.WithExpectStream(streamName), jetstream.WithExpectLastSequence(d.last))
+	if err != nil {
+		return err
+	}
+	d.last = ack.Sequence
+	d.forget(r.ID)
+	return nil
+}
+
+// sweep overwrites the messages of those who are doomed.
+func (d *Directory) sweep(ctx context.Context) error {
+	if len(d.doomed) == 0 {
+		return nil
+	}
+	stream, err := d.cfg.JetStream().Stream(ctx, streamName)
+	if err != nil {
+		return err
+	}
+	for id, r := range d.doomed {
+		err := stream.SecureDeleteMsg(ctx, r.sequence)
+		if err != nil {
+			if _, gone := stream.GetMsg(ctx, r.sequence); !errors.Is(gone, jetstream.ErrMsgNotFound) {
+				return err
+			}
+		}
+		delete(d.doomed, id)
+	}
+	return nil
 }
 
 func valid(name string) bool {
@@ -129,7 +325,7 @@ func valid(name string) bool {
 	return !strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) })
 }
 
-func (d *Directory) known(name string) (string, bool) {
+func (d *Directory) idOf(name string) (string, bool) {
 	d.lock.RLock()
 	defer d.lock.RUnlock()
 	id, ok := d.ids[name]
@@ -151,14 +347,29 @@ func (d *Directory) add(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	d.last = ack.Sequence
-	d.remember(idPrefix+token, name)
+	d.remember(record{Principal{idPrefix + token, name, now}, ack.Sequence})
 	return idPrefix + token, nil
 }
 
-func (d *Directory) remember(id, name string) {
+func (d *Directory) remember(r record) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	d.ids[name], d.names[id] = id, name
+	d.ids[r.Name], d.known[r.ID] = r.ID, r
+}
+
+// forget lets a principal go that is erased, and dooms its message.
+func (d *Directory) forget(id string) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	r, ok := d.known[id]
+	if !ok {
+		return
+	}
+	d.doomed[id] = r
+	delete(d.known, id)
+	if d.ids[r.Name] == id {
+		delete(d.ids, r.Name)
+	}
 }
 
 func moved(err error) bool {
@@ -167,10 +378,14 @@ func moved(err error) bool {
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// follow reads what the stream has beyond what is known.
+// follow reads what the stream has beyond what is known, and finishes erasing
+// what it says is erased.
 func (d *Directory) follow(ctx context.Context) error {
 	if err := d.read(ctx); err != nil {
 		return fmt.Errorf("read the directory of principals: %w", err)
+	}
+	if err := d.sweep(ctx); err != nil {
+		return fmt.Errorf("erase principals: %w", err)
 	}
 	return nil
 }
@@ -222,11 +437,16 @@ func (d *Directory) next(ctx context.Context, messages jetstream.MessagesContext
 	if err != nil {
 		return 0, err
 	}
-	var e entry
-	if err := json.Unmarshal(m.Data(), &e); err != nil {
-		return 0, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
+	token := strings.TrimPrefix(m.Subject(), subjectPrefix)
+	if erased, ok := strings.CutSuffix(token, erasedSuffix); ok {
+		d.forget(idPrefix + erased)
+	} else {
+		var e entry
+		if err := json.Unmarshal(m.Data(), &e); err != nil {
+			return 0, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
+		}
+		d.remember(record{Principal{idPrefix + token, e.Name, e.CreatedAt}, meta.Sequence.Stream})
 	}
 	d.last = meta.Sequence.Stream
-	d.remember(idPrefix+strings.TrimPrefix(m.Subject(), subjectPrefix), e.Name)
 	return meta.NumPending, nil
 }

@@ -1,0 +1,302 @@
+package natslog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modelog/modelog/events"
+)
+
+const (
+	// readAhead is how many events a reader has under way at most, and
+	// readAheadBytes how much memory they may take: a cursor's messages wait
+	// in a channel, and the server drops a connection that lags by 64 MiB.
+	readAhead      = 8192
+	readAheadBytes = 16 << 20
+	// readStall is how long an event that is known to be there may take.
+	readStall = 10 * time.Second
+	// consumerLife is how long an embedded server keeps a consumer that asks
+	// for nothing: a Follow may wait for days. One that is left behind ends
+	// with the server, at the latest, since it lives in memory.
+	consumerLife = 365 * 24 * time.Hour
+	// openTimeout bounds the making of a consumer, which nobody answers while a
+	// leader is elected.
+	openTimeout = 2 * time.Second
+	// deleteTimeout bounds the deletion of a consumer.
+	deleteTimeout = 2 * time.Second
+)
+
+// An external server may lose a consumer (its one server is stopped) without a
+// word, so a reader there asks for signs of life.
+const (
+	// sharedConsumerLife is long enough for a reader that pauses; one whose
+	// consumer is gone makes another.
+	sharedConsumerLife = time.Minute
+	// heartbeat is how often a consumer that has nothing to give says so, and
+	// sharedStall how long a reader waits for that.
+	heartbeat   = time.Second
+	sharedStall = 2500 * time.Millisecond
+	// requestLife is how long a request stands, and requestSigns how many
+	// messages two of them bring at most that are no events.
+	requestLife  = 30 * time.Second
+	requestSigns = 2 * int(requestLife/heartbeat+1)
+	// lostLimit is how many times in a row a reader makes another consumer,
+	// with pauses that grow to a second: for about ten seconds.
+	lostLimit = 15
+	lostPause = 20 * time.Millisecond
+)
+
+// cursor reads the stream through a pull consumer of its own, made when the
+// first event is asked for.
+//
+// On an embedded server it asks only for what is known to be there, so every wait
+// is a short one. On an external one a request stands for a while, and a consumer
+// that is lost is replaced.
+type cursor struct {
+	s           *session
+	consumer    string // "": there is none
+	sub         *nats.Subscription
+	msgs        chan *nats.Msg
+	seq         uint64 // the next one
+	outstanding uint64 // asked for and not yet here
+	losses      int    // consumers lost since the last sign of life
+}
+
+func (c *cursor) open(ctx context.Context) error {
+	config := jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       c.seq,
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: consumerLife,
+	}
+	if c.s.shared() {
+		config.InactiveThreshold = sharedConsumerLife
+	}
+	making, cancel := c.s.during(ctx)
+	defer cancel()
+	making, cancelTimeout := context.WithTimeout(making, openTimeout)
+	defer cancelTimeout()
+	consumer, err := c.s.js.CreateConsumer(making, StreamName, config)
+	if err != nil {
+		return c.lost("making a consumer", err)
+	}
+	c.consumer, c.outstanding = consumer.CachedInfo().Name, 0
+	c.msgs = make(chan *nats.Msg, readAhead+requestSigns)
+	if c.sub, err = c.s.nc.ChanSubscribe(c.s.nc.NewInbox(), c.msgs); err != nil {
+		return fmt.Errorf("subscribing: %w", err)
+	}
+	return nil
+}
+
+// close frees the consumer, also of a reader whose context has ended.
+func (c *cursor) close(ctx context.Context) {
+	name := c.consumer
+	c.forget()
+	if name == "" || c.s.ended() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
+	_ = c.s.js.DeleteConsumer(ctx, StreamName, name) // ends by itself at the latest
+}
+
+// forget leaves a consumer to its end.
+func (c *cursor) forget() {
+	if c.sub != nil {
+		_ = c.sub.Unsubscribe() // fails on a closed connection only
+	}
+	c.consumer, c.sub = "", nil
+}
+
+// next returns the next event. upTo is a sequence that is known to be there, or
+// endless.
+func (c *cursor) next(ctx context.Context, upTo uint64) (events.Stored, error) {
+	for {
+		e, err := c.step(ctx, upTo)
+		switch {
+		case err != nil && !c.replaceable(ctx, err):
+			return events.Stored{}, err
+		case err == nil:
+			c.losses = 0
+			if e.Sequence > 0 {
+				return e, nil
+			}
+		}
+	}
+}
+
+// replaceable says whether another consumer may help, and waits before that.
+func (c *cursor) replaceable(ctx context.Context, err error) bool {
+	if !errors.Is(err, errCursorLost) || c.losses == lostLimit {
+		return false
+	}
+	c.forget()
+	pause := time.NewTimer(min(lostPause<<c.losses, time.Second))
+	defer pause.Stop()
+	c.losses++
+	select {
+	case <-pause.C:
+		return true
+	case <-c.s.gone:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// lost is the error of a consumer that may be replaced, as those of an external
+// server may.
+func (c *cursor) lost(doing string, err error) error {
+	if c.s.shared() {
+		return fmt.Errorf("%w: %s: %w", errCursorLost, doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// step takes one message, which may be no event: then the sequence is 0.
+func (c *cursor) step(ctx context.Context, upTo uint64) (events.Stored, error) {
+	if c.consumer == "" {
+		if err := c.open(ctx); err != nil {
+			return events.Stored{}, err
+		}
+	}
+	if err := c.request(upTo); err != nil {
+		return events.Stored{}, err
+	}
+	m, err := c.receive(ctx, upTo)
+	if err != nil {
+		return events.Stored{}, err
+	}
+	if m.Reply == "" {
+		return events.Stored{}, c.status(m)
+	}
+	return c.accept(ctx, m)
+}
+
+// pullRequest is the body of a request for events. Without an expiry it stands
+// until it is fulfilled.
+type pullRequest struct {
+	Batch     uint64        `json:"batch"`
+	MaxBytes  int           `json:"max_bytes"`
+	Expires   time.Duration `json:"expires,omitempty"`
+	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+}
+
+// request keeps up to readAhead events on their way, in two halves.
+func (c *cursor) request(upTo uint64) error {
+	if c.outstanding > readAhead/2 {
+		return nil
+	}
+	more := min(upTo+1-c.seq-c.outstanding, readAhead/2)
+	if more == 0 || upTo == endless && c.outstanding > 0 && len(c.msgs) == 0 {
+		return nil // one request is enough to wait with
+	}
+	r := pullRequest{Batch: more, MaxBytes: readAheadBytes / 2}
+	if c.s.shared() {
+		r.Expires, r.Heartbeat = requestLife, heartbeat
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("asking for events: %w", err)
+	}
+	if err := c.s.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+StreamName+"."+c.consumer, c.sub.Subject, body); err != nil {
+		return fmt.Errorf("asking for events: %w", err)
+	}
+	c.outstanding += more
+	return nil
+}
+
+func (c *cursor) receive(ctx context.Context, upTo uint64) (*nats.Msg, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case m := <-c.msgs:
+		return m, nil
+	default:
+	}
+	stall := time.NewTimer(c.s.stall)
+	defer stall.Stop()
+	select {
+	case m := <-c.msgs:
+		return m, nil
+	case <-c.s.gone:
+		if upTo == endless {
+			return nil, errIdle
+		}
+		return nil, errServerGone
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-stall.C:
+		return nil, c.stalled(ctx)
+	}
+}
+
+// stalled finds out why an event that is known to be there doesn't come, or no
+// sign of life.
+func (c *cursor) stalled(ctx context.Context) error {
+	silence := fmt.Errorf("nothing came within %v", c.s.stall)
+	if c.s.shared() {
+		return c.lost("waiting", silence)
+	}
+	if _, err := c.s.get(ctx, c.seq); err != nil {
+		return err
+	}
+	return fmt.Errorf("event %d: %w", c.seq, silence)
+}
+
+// status takes a message that is no event: a sign of life, or a request that
+// ends early, when its time is over or its bytes are used up, and says how many
+// events it still owed.
+func (c *cursor) status(m *nats.Msg) error {
+	code := m.Header.Get("Status")
+	if code == "100" {
+		return nil
+	}
+	owed, err := strconv.ParseUint(m.Header.Get("Nats-Pending-Messages"), 10, 64)
+	goesOn := code == "408" || code == "409" && m.Header.Get("Description") != "Server Shutdown"
+	if err != nil || owed > c.outstanding || !goesOn {
+		return c.lost("waiting", fmt.Errorf("the consumer answered %q %q", code, m.Header.Get("Description")))
+	}
+	c.outstanding -= owed
+	return nil
+}
+
+func (c *cursor) accept(ctx context.Context, m *nats.Msg) (events.Stored, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return events.Stored{}, fmt.Errorf("sequence of an event: %w", err)
+	}
+	switch {
+	case meta.Sequence.Stream > c.seq:
+		return events.Stored{}, c.gap(ctx)
+	case meta.Sequence.Stream < c.seq && c.s.shared(): // made while its replica lagged behind
+		c.outstanding--
+		return events.Stored{}, nil
+	case meta.Sequence.Stream < c.seq:
+		return events.Stored{}, missing(c.seq)
+	}
+	c.seq++
+	c.outstanding--
+	return stored(meta.Sequence.Stream, m.Subject, m.Header, m.Data), nil
+}
+
+// gap finds out why another event came than the next. A server alone would have
+// given it; on the way from a cluster it may get lost.
+func (c *cursor) gap(ctx context.Context) error {
+	if !c.s.shared() {
+		return missing(c.seq)
+	}
+	if _, err := c.s.get(ctx, c.seq); errors.Is(err, events.ErrMissing) {
+		return err
+	}
+	return c.lost("reading", fmt.Errorf("event %d was left out", c.seq))
+}
