@@ -36,7 +36,11 @@ func (r *Registrar) recover(failed *group, err error) {
 			slog.Uint64("expect", failed.expect), slog.Int("events", len(failed.events)), slog.Any("error", err))
 		r.metrics.failedAppends.Inc()
 	}
-	r.failures++
+	// What is refused isn't tried again, so there is nothing to wait for.
+	refusal := refusalAfter(err)
+	if refusal == nil {
+		r.failures++
+	}
 	// Whoever gives up from here on is told what is known.
 	unsent(r.next.requests)
 	if errors.Is(err, events.ErrBroken) {
@@ -52,14 +56,13 @@ func (r *Registrar) recover(failed *group, err error) {
 		unsent(failed.requests)
 	}
 	r.cfg.Runner.CutAfter(0)
-	found, ok := r.catchUp(errors.Is(err, events.ErrConflict))
+	found, ok := r.catchUp(refusal != nil || errors.Is(err, events.ErrConflict))
 	if !ok {
 		return
 	}
 	requests := slices.Concat(failed.requests, r.next.requests, r.again)
 	r.again = nil
 	r.next = &group{expect: r.cfg.Runner.Visible()}
-	refusal := refusalAfter(err)
 	for i, p := range requests {
 		p.confirmed = true
 		e, there := found[p.id]

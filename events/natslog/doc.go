@@ -11,6 +11,11 @@
 // system before it returns (design, section 4), and nothing is visible before
 // that: Last, Get, Read and Follow end at the last sync.
 //
+// [Connect] uses external servers, one alone or a cluster, which several
+// processes may share. There the servers sync, what they have acknowledged is
+// durable, and others append too: so Append has one group in flight, as one
+// atomic batch where the stream has replicas, and Last asks the stream's leader.
+//
 // The package is the only one above which nobody imports NATS: its errors are
 // those of the events package.
 package natslog
