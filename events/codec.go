@@ -171,11 +171,17 @@ func parseULID(s string) (ulid.ULID, error) {
 	if err != nil {
 		return ulid.ULID{}, fmt.Errorf("%q is not a ULID: %w", s, err)
 	}
-	var again [ulid.EncodedSize]byte
-	if err := id.MarshalTextTo(again[:]); err != nil || string(again[:]) != s {
+	if !isULID(s, id) {
 		return ulid.ULID{}, fmt.Errorf("%q is not a ULID in upper case", s)
 	}
 	return id, nil
+}
+
+// isULID says whether a text is the canonical spelling of a ULID.
+func isULID(s string, id ulid.ULID) bool {
+	var canonical [ulid.EncodedSize]byte
+	err := id.MarshalTextTo(canonical[:])
+	return err == nil && string(canonical[:]) == s
 }
 
 func writeTime(w writer, t time.Time) error {

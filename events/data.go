@@ -121,6 +121,15 @@ func logSubject(d Data) string {
 	return SubjectPrefix + string(root.Kind) + "." + root.ID.String() + "." + kinds[d.kind()].subject
 }
 
+// isLogSubject says whether a subject is that of an event, without making it.
+func isLogSubject(subject string, d Data) bool {
+	root := d.Resource().Root
+	rest, ok := strings.CutPrefix(subject, SubjectPrefix)
+	kind, rest, _ := strings.Cut(rest, ".")
+	id, action, _ := strings.Cut(rest, ".")
+	return ok && kind == string(root.Kind) && isULID(id, root.ID) && action == kinds[d.kind()].subject
+}
+
 // SubjectPrefix begins the NATS subject of every event.
 const SubjectPrefix = "modelog.events."
 

@@ -95,8 +95,8 @@ func decode(s Stored) (Event, error) {
 		return Event{}, err
 	}
 	v.canonical = s.Data
-	if want := logSubject(v.Data); s.Subject != want {
-		return Event{}, fmt.Errorf("it stands under the subject %q instead of %q", s.Subject, want)
+	if !isLogSubject(s.Subject, v.Data) {
+		return Event{}, fmt.Errorf("it stands under the subject %q instead of %q", s.Subject, logSubject(v.Data))
 	}
 	return v.Event, nil
 }

@@ -336,8 +336,8 @@ func (v *envelope) readData(r reader) (err error) {
 	if v.Data, err = v.kind.read(r); err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	if err := mustBe(v.partitionKey, v.Data.Resource().Root.ID.String()); err != nil {
-		return fmt.Errorf("attribute %s: %w", attrPartitionKey, err)
+	if id := v.Data.Resource().Root.ID; !isULID(v.partitionKey, id) {
+		return fmt.Errorf("attribute %s: %w", attrPartitionKey, mustBe(v.partitionKey, id.String()))
 	}
 	return nil
 }

@@ -140,6 +140,7 @@ func isTerminal(w io.Writer) bool {
 
 // server is a running registry.
 type server struct {
+	lock      io.Closer // of a data directory that has no log, nil otherwise
 	log       servedLog
 	snapshots *snapshotKeeper
 	registrar *handlers.Registrar
@@ -194,6 +195,13 @@ func checkListen(ctx context.Context, cfg serveConfig, logger *slog.Logger) erro
 }
 
 func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) func() error) error {
+	if cfg.nats != "" { // the log inside locks the directory itself
+		lock, err := natslog.LockDirectory(cfg.data)
+		if err != nil {
+			return lockedError(err)
+		}
+		s.lock = lock
+	}
 	log, replicas, err := cfg.openLog(ctx, s.logger, sync)
 	if err != nil {
 		return err
@@ -264,10 +272,14 @@ func exitOf(err error) error {
 // again, so that is not an error of the command line.
 func openLog(ctx context.Context, cfg natslog.Config) (*natslog.Log, error) {
 	log, err := natslog.Open(ctx, cfg)
+	return log, lockedError(err)
+}
+
+func lockedError(err error) error {
 	if errors.Is(err, natslog.ErrLocked) {
-		return nil, &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop that process first, or name another directory with --data", err)}
+		return &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop that process first, or name another directory with --data", err)}
 	}
-	return log, err
+	return err
 }
 
 func (s *server) listen(ctx context.Context, address string, handler http.Handler) error {
@@ -321,6 +333,9 @@ func (s *server) close() error {
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
 }

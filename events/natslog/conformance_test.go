@@ -42,26 +42,30 @@ func harness(t *testing.T, open func(*testing.T) events.Log) logtest.Harness {
 }
 
 func TestExternalLogPassesTheSuite(t *testing.T) {
-	logtest.RunShared(t, harnessOf(startServers(t, 1)))
+	logtest.RunShared(t, harnessOf(logtest.StartServers(t, 1)))
 }
 
 func TestReplicatedLogPassesTheSuite(t *testing.T) {
-	logtest.RunShared(t, harnessOf(startServers(t, 3)))
+	logtest.RunShared(t, harnessOf(logtest.StartServers(t, 3)))
 }
 
+// servers are external servers with the harness of a log on them.
+type servers struct{ *logtest.Servers }
+
 // harnessOf gives each test an empty log on the same servers.
-func harnessOf(s *servers) func(*testing.T) logtest.Harness {
+func harnessOf(external *logtest.Servers) func(*testing.T) logtest.Harness {
+	s := servers{external}
 	return func(t *testing.T) logtest.Harness {
 		t.Helper()
-		waitFor(t, "all servers", s.current)
-		withJetStream(t, s.url(), func(js jetstream.JetStream) {
+		logtest.WaitFor(t, "all servers", s.Current)
+		withJetStream(t, s.URL(), func(js jetstream.JetStream) {
 			if err := js.DeleteStream(t.Context(), natslog.StreamName); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 				t.Fatal(err)
 			}
 		})
 		h := harness(t, s.open)
 		h.Shared = &logtest.Shared{
-			Replicated: len(s.options) > 1,
+			Replicated: len(s.Options) > 1,
 			Open:       s.openOnLine,
 			StopLeader: s.stopLeader,
 		}
@@ -70,12 +74,12 @@ func harnessOf(s *servers) func(*testing.T) logtest.Harness {
 }
 
 // open opens the log once the server has taken away the one before.
-func (s *servers) open(t *testing.T) events.Log {
+func (s servers) open(t *testing.T) events.Log {
 	t.Helper()
 	var l *natslog.RemoteLog
-	waitFor(t, "the last log's end", func() bool {
+	logtest.WaitFor(t, "the last log's end", func() bool {
 		var err error
-		if l, err = natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url()}); err == nil {
+		if l, err = natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL()}); err == nil {
 			closeAfter(t, l)
 		} else if !strings.Contains(err.Error(), "error creating store") {
 			t.Fatal(err)
@@ -85,22 +89,22 @@ func (s *servers) open(t *testing.T) events.Log {
 	return l
 }
 
-func (s *servers) openOnLine(t *testing.T) (events.Log, logtest.Line) {
+func (s servers) openOnLine(t *testing.T) (events.Log, logtest.Line) {
 	t.Helper()
 	var targets []string
-	for i := range s.options {
-		targets = append(targets, s.addr(i))
+	for i := range s.Options {
+		targets = append(targets, s.Address(i))
 	}
 	line := openLine(t, targets...)
 	return connect(t, natslog.RemoteConfig{URL: line.url(), AppendTimeout: 500 * time.Millisecond}), line
 }
 
-func (s *servers) stopLeader(t *testing.T) (start func()) {
+func (s servers) stopLeader(t *testing.T) (start func()) {
 	t.Helper()
-	i := s.leader(t)
-	s.stop(i)
+	i := s.Leader(t)
+	s.Stop(i)
 	return func() {
-		if err := s.start(i); err != nil {
+		if err := s.Start(i); err != nil {
 			t.Error(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -271,22 +272,42 @@ func (c *cursor) status(m *nats.Msg) error {
 }
 
 func (c *cursor) accept(ctx context.Context, m *nats.Msg) (events.Stored, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return events.Stored{}, fmt.Errorf("sequence of an event: %w", err)
-	}
+	sequence, err := streamSequence(m)
 	switch {
-	case meta.Sequence.Stream > c.seq:
+	case err != nil:
+		return events.Stored{}, fmt.Errorf("sequence of an event: %w", err)
+	case sequence > c.seq:
 		return events.Stored{}, c.gap(ctx)
-	case meta.Sequence.Stream < c.seq && c.s.shared(): // made while its replica lagged behind
+	case sequence < c.seq && c.s.shared(): // made while its replica lagged behind
 		c.outstanding--
 		return events.Stored{}, nil
-	case meta.Sequence.Stream < c.seq:
+	case sequence < c.seq:
 		return events.Stored{}, missing(c.seq)
 	}
 	c.seq++
 	c.outstanding--
-	return stored(meta.Sequence.Stream, m.Subject, m.Header, m.Data), nil
+	return stored(sequence, m.Subject, m.Header, m.Data), nil
+}
+
+// streamSequence gives the sequence of a message that a consumer delivered. It
+// takes it from the usual form of the reply subject,
+//
+//	$JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<...>.<...>.<...>
+//
+// and leaves the rarer ones to the client, which takes everything apart.
+func streamSequence(m *nats.Msg) (uint64, error) {
+	rest, usual := m.Reply, strings.Count(m.Reply, ".") == 8
+	for range 5 {
+		_, rest, _ = strings.Cut(rest, ".")
+	}
+	if digits, _, _ := strings.Cut(rest, "."); usual && strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		return strconv.ParseUint(digits, 10, 64)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0, err
+	}
+	return meta.Sequence.Stream, nil
 }
 
 // gap finds out why another event came than the next. A server alone would have

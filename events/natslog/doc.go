@@ -3,7 +3,8 @@
 // [Open] runs a NATS server inside the process, without a listener, on a data
 // directory that belongs to this process alone:
 //
-//	LOCK        held with flock while the log is open; names the process
+//	LOCK        held with flock while the log is open, and names the process;
+//	            else it says whether the log was closed in order
 //	jetstream/  the server's store
 //
 // That server writes lazily, so what it has acknowledged is in the page cache

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,7 +69,7 @@ func (c Config) withDefaults() Config {
 type Log struct {
 	reader
 	cfg   Config
-	lock  *os.File
+	lock  *DirectoryLock
 	syncs io.Closer
 
 	// writer is held through an append. Close takes it first.
@@ -107,10 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 }
 
 func open(ctx context.Context, cfg Config) (*Log, error) {
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the data directory can't be made: %w", err)
-	}
-	lock, err := takeLock(cfg.Dir)
+	lock, err := LockDirectory(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +119,13 @@ func open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l := &Log{cfg: cfg, lock: lock, syncs: syncs, gate: make(chan struct{}, 1), closing: make(chan struct{})}
 	l.reader = reader{l.session}
-	s, err := startSession(ctx, cfg.Dir, cfg.Logger, cfg.Sync)
+	if !lock.inOrder {
+		err = forgetIndex(cfg.Dir)
+	}
+	var s *session
+	if err == nil {
+		s, err = startSession(ctx, cfg.Dir, cfg.Logger, cfg.Sync)
+	}
 	if err != nil {
 		return nil, errors.Join(err, l.release())
 	}
@@ -162,6 +164,9 @@ func (l *Log) reopen(ctx context.Context) (*session, error) {
 	l.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "starting the embedded server anew")
 	l.current.Load().stop()
 	// A start that ends with its caller's deadline helps nobody.
+	if err := forgetIndex(l.cfg.Dir); err != nil {
+		return nil, err
+	}
 	s, err := startSession(context.WithoutCancel(ctx), l.cfg.Dir, l.cfg.Logger, l.cfg.Sync)
 	if errors.Is(err, events.ErrBroken) {
 		l.breakDown(ctx, err)
@@ -240,7 +245,19 @@ func (l *Log) close() error {
 	l.gate <- struct{}{}
 	defer func() { <-l.gate }()
 	l.current.Load().stop()
-	return l.release()
+	return errors.Join(l.note(), l.release())
+}
+
+// note writes down that the log was closed in order, so that the next start may
+// trust the server's summary, which then is as durable as the messages.
+func (l *Log) note() error {
+	if l.broken.Load() != nil {
+		return nil
+	}
+	if err := l.cfg.Sync(); err != nil {
+		return fmt.Errorf("closing the log: %w", err)
+	}
+	return l.lock.write(closedInOrder)
 }
 
 // release gives the directory back, the lock last.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/events/logtest"
 	"github.com/modelog/modelog/events/natslog"
 )
 
@@ -26,8 +27,8 @@ func TestAServerThatCantHoldALogIsRefused(t *testing.T) {
 		"with small messages": {func(o *server.Options) { o.MaxPayload = 64 << 10 }, natslog.ErrServerConfig, "max_payload is 65536, wanted is 525312"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startServers(t, 1, test.change)
-			_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url()})
+			s := logtest.StartServers(t, 1, test.change)
+			_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL()})
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
 				t.Fatalf("got %v, want it to say %q", err, test.says)
 			}
@@ -44,25 +45,25 @@ func TestNoServerIsUnavailable(t *testing.T) {
 }
 
 func TestACredentialsFileThatIsNotThereIsNamed(t *testing.T) {
-	s := startServers(t, 1)
-	_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url(), Credentials: "/none.creds"})
+	s := logtest.StartServers(t, 1)
+	_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL(), Credentials: "/none.creds"})
 	if err == nil || !strings.Contains(err.Error(), "/none.creds") {
 		t.Fatalf("got %v", err)
 	}
 }
 
 func TestMoreReplicasThanServersAreRefused(t *testing.T) {
-	s := startServers(t, 1)
-	_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url(), Replicas: 3})
+	s := logtest.StartServers(t, 1)
+	_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL(), Replicas: 3})
 	if err == nil || !strings.Contains(err.Error(), "3 replicas") {
 		t.Fatalf("got %v", err)
 	}
 }
 
 func TestWhatCantBeCheckedIsSaidOnceAtEachStart(t *testing.T) {
-	s := startServers(t, 1)
+	s := logtest.StartServers(t, 1)
 	var out bytes.Buffer
-	l := connect(t, natslog.RemoteConfig{URL: s.url(), Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	l := connect(t, natslog.RemoteConfig{URL: s.URL(), Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	if err := l.Append(t.Context(), 0, group(1, 2)); err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +74,8 @@ func TestWhatCantBeCheckedIsSaidOnceAtEachStart(t *testing.T) {
 
 // TestAClusterAndItsStream starts one cluster for all that needs one.
 func TestAClusterAndItsStream(t *testing.T) {
-	s := startServers(t, 3, func(o *server.Options) { o.JetStreamLimits.MaxBatchSize = 7 })
-	for name, run := range map[string]func(*testing.T, *servers){
+	s := logtest.StartServers(t, 3, func(o *server.Options) { o.JetStreamLimits.MaxBatchSize = 7 })
+	for name, run := range map[string]func(*testing.T, *logtest.Servers){
 		"several that open an absent log at once make one": openAtOnce,
 		"a stream that is not as it must be is refused":    refusesStreams,
 		"a stream with other replicas than wanted is used": takesReplicas,
@@ -88,9 +89,9 @@ func TestAClusterAndItsStream(t *testing.T) {
 	}
 }
 
-func deleteStream(t *testing.T, s *servers) {
+func deleteStream(t *testing.T, s *logtest.Servers) {
 	t.Helper()
-	withJetStream(t, s.url(), func(js jetstream.JetStream) {
+	withJetStream(t, s.URL(), func(js jetstream.JetStream) {
 		err := js.DeleteStream(context.WithoutCancel(t.Context()), natslog.StreamName)
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Fatal(err)
@@ -98,7 +99,7 @@ func deleteStream(t *testing.T, s *servers) {
 	})
 }
 
-func openAtOnce(t *testing.T, s *servers) {
+func openAtOnce(t *testing.T, s *logtest.Servers) {
 	t.Helper()
 	type opened struct {
 		log *natslog.RemoteLog
@@ -108,7 +109,7 @@ func openAtOnce(t *testing.T, s *servers) {
 	results := make(chan opened, openers)
 	for range openers {
 		go func() {
-			l, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url()})
+			l, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL()})
 			results <- opened{l, err}
 		}()
 	}
@@ -120,7 +121,7 @@ func openAtOnce(t *testing.T, s *servers) {
 		}
 		defer func() { _ = r.log.Close() }() // it was of use
 		// A leader that was just elected may refuse for a moment.
-		waitFor(t, "an append", func() bool {
+		logtest.WaitFor(t, "an append", func() bool {
 			err := r.log.Append(t.Context(), uint64(2*i), group(1, 2))
 			if err != nil && !errors.Is(err, events.ErrUnavailable) {
 				t.Fatal(err)
@@ -130,7 +131,7 @@ func openAtOnce(t *testing.T, s *servers) {
 	}
 }
 
-func refusesStreams(t *testing.T, s *servers) {
+func refusesStreams(t *testing.T, s *logtest.Servers) {
 	t.Helper()
 	for says, change := range map[string]func(*jetstream.StreamConfig){
 		"allow_atomic is false, wanted true":        func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
@@ -145,7 +146,7 @@ func refusesStreams(t *testing.T, s *servers) {
 		"subjects is [modelog.events.model.>], wan": func(c *jetstream.StreamConfig) { c.Subjects = []string{"modelog.events.model.>"} },
 	} {
 		makeStream(t, s, 3, change)
-		_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.url()})
+		_, err := natslog.Connect(t.Context(), natslog.RemoteConfig{URL: s.URL()})
 		if !errors.Is(err, natslog.ErrStreamConfig) || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(says)) {
 			t.Errorf("got %v, want it to say %q", err, says)
 		}
@@ -153,9 +154,9 @@ func refusesStreams(t *testing.T, s *servers) {
 	}
 }
 
-func makeStream(t *testing.T, s *servers, replicas int, change func(*jetstream.StreamConfig)) {
+func makeStream(t *testing.T, s *logtest.Servers, replicas int, change func(*jetstream.StreamConfig)) {
 	t.Helper()
-	withJetStream(t, s.url(), func(js jetstream.JetStream) {
+	withJetStream(t, s.URL(), func(js jetstream.JetStream) {
 		cfg := natslog.SharedStream(replicas)
 		change(&cfg)
 		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
@@ -164,11 +165,11 @@ func makeStream(t *testing.T, s *servers, replicas int, change func(*jetstream.S
 	})
 }
 
-func takesReplicas(t *testing.T, s *servers) {
+func takesReplicas(t *testing.T, s *logtest.Servers) {
 	t.Helper()
 	makeStream(t, s, 1, func(*jetstream.StreamConfig) {})
 	var out bytes.Buffer
-	l := connect(t, natslog.RemoteConfig{URL: s.url(), Replicas: 3, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	l := connect(t, natslog.RemoteConfig{URL: s.URL(), Replicas: 3, Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	if n := l.Replicas(); n != 1 {
 		t.Errorf("%d replicas", n)
 	}
@@ -181,9 +182,9 @@ func takesReplicas(t *testing.T, s *servers) {
 	wantEvents(t, l.Read(t.Context(), 1, 3), 1, 3)
 }
 
-func limitedBatches(t *testing.T, s *servers) {
+func limitedBatches(t *testing.T, s *logtest.Servers) {
 	t.Helper()
-	l := connect(t, natslog.RemoteConfig{URL: s.url()})
+	l := connect(t, natslog.RemoteConfig{URL: s.URL()})
 	for at := 0; at < 150; at += 50 {
 		if err := l.Append(t.Context(), uint64(at), group(at+1, at+50)); err != nil {
 			t.Fatal(err)
@@ -195,10 +196,10 @@ func limitedBatches(t *testing.T, s *servers) {
 	wantEvents(t, l.Read(t.Context(), 1, 150), 1, 150)
 }
 
-func leavesNoConsumers(t *testing.T, s *servers) {
+func leavesNoConsumers(t *testing.T, s *logtest.Servers) {
 	t.Helper()
 	ctx := timeLimit(t)
-	l := connect(t, natslog.RemoteConfig{URL: s.url()})
+	l := connect(t, natslog.RemoteConfig{URL: s.URL()})
 	if err := l.Append(ctx, 0, group(1, 5)); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,7 @@ func leavesNoConsumers(t *testing.T, s *servers) {
 	wantEvents(t, l.Read(ctx, 1, 5), 1, 2) // left early
 	wantEvents(t, l.Follow(ctx, 1), 1, 5)
 	// A replica that is asked may not have heard of it yet.
-	waitFor(t, "the consumers' end", func() bool { return streamInfo(t, l.JetStream()).State.Consumers == 0 })
+	logtest.WaitFor(t, "the consumers' end", func() bool { return streamInfo(t, l.JetStream()).State.Consumers == 0 })
 }
 
 // BenchmarkSharedAppend measures groups of 600-byte events on servers in this
@@ -214,8 +215,8 @@ func leavesNoConsumers(t *testing.T, s *servers) {
 // one group.
 func BenchmarkSharedAppend(b *testing.B) {
 	for _, servers := range []int{1, 3} {
-		s := startServers(b, servers)
-		l := connect(b, natslog.RemoteConfig{URL: s.url()})
+		s := logtest.StartServers(b, servers)
+		l := connect(b, natslog.RemoteConfig{URL: s.URL()})
 		for _, size := range []int{1, 10, 100} {
 			b.Run(fmt.Sprintf("servers=%d/group=%d", servers, size), func(b *testing.B) {
 				benchAppends(b, l, size)

@@ -3,76 +3,13 @@ package natslog_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/modelog/modelog/events/natslog"
 )
-
-// servers are external NATS servers: one alone, or a cluster.
-type servers struct {
-	options []*server.Options
-	mu      sync.Mutex
-	running []*server.Server // nil where one is stopped
-}
-
-// startServers starts n servers, which sync what they store, for as long as the
-// test.
-func startServers(tb testing.TB, n int, change ...func(*server.Options)) *servers {
-	tb.Helper()
-	s := &servers{running: make([]*server.Server, n)}
-	ports := freePorts(tb, 2*n)
-	var routes []*url.URL
-	for _, port := range ports[n:] {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
-	}
-	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("s%d", i), Host: "127.0.0.1", Port: ports[i],
-			JetStream: true, StoreDir: tb.TempDir(), SyncAlways: true,
-			NoLog: true, NoSigs: true, DisableJetStreamBanner: true,
-		}
-		if n > 1 {
-			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i], NoAdvertise: true, PoolSize: -1}
-			o.Routes = slices.Concat(routes[:i], routes[i+1:])
-		}
-		for _, c := range change {
-			c(o)
-		}
-		s.options = append(s.options, o)
-	}
-	tb.Cleanup(func() {
-		for i := range n {
-			s.stop(i)
-		}
-	})
-	for i := range n {
-		if err := s.start(i); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	waitFor(tb, "the cluster", s.current)
-	return s
-}
-
-func freePorts(tb testing.TB, n int) (ports []int) {
-	tb.Helper()
-	for range n {
-		l := listen(tb)
-		defer func() { _ = l.Close() }() // only its port is wanted
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
 
 func listen(tb testing.TB) net.Listener {
 	tb.Helper()
@@ -81,106 +18,6 @@ func listen(tb testing.TB) net.Listener {
 		tb.Fatal(err)
 	}
 	return l
-}
-
-func (s *servers) start(i int) error {
-	ns, err := server.NewServer(s.options[i].Clone())
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.running[i] = ns
-	s.mu.Unlock()
-	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
-		return fmt.Errorf("server %d isn't ready", i)
-	}
-	return nil
-}
-
-func (s *servers) stop(i int) {
-	s.mu.Lock()
-	ns := s.running[i]
-	s.running[i] = nil
-	s.mu.Unlock()
-	if ns != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
-	}
-}
-
-// current says whether all servers are in the cluster, know each other and have
-// what its leader has.
-func (s *servers) current() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := len(s.running)
-	led := n == 1
-	for _, ns := range s.running {
-		if ns == nil || n > 1 && (!ns.JetStreamIsCurrent() || ns.NumRoutes() < n-1) {
-			return false
-		}
-		led = led || ns.JetStreamIsLeader() && len(ns.JetStreamClusterPeers()) == n
-	}
-	return led
-}
-
-func (s *servers) url() string {
-	var urls []string
-	for i := range s.options {
-		urls = append(urls, "nats://"+s.addr(i))
-	}
-	return strings.Join(urls, ",")
-}
-
-func (s *servers) addr(i int) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.options[i].Port))
-}
-
-// leader is the server that leads the log, once all replicas have all of it: an
-// election that a lagging one takes part in may take ten seconds.
-func (s *servers) leader(t *testing.T) (leader int) {
-	t.Helper()
-	if len(s.options) == 1 {
-		return 0
-	}
-	waitFor(t, "all replicas", func() bool {
-		leader = -1
-		if !s.current() {
-			return false
-		}
-		for i := range s.options {
-			if !s.replica(i, (*server.Server).JetStreamIsStreamCurrent) {
-				return false
-			}
-			if s.replica(i, (*server.Server).JetStreamIsStreamLeader) {
-				leader = i
-			}
-		}
-		return leader >= 0
-	})
-	return leader
-}
-
-func (s *servers) replica(i int, is func(ns *server.Server, account, stream string) bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running[i] != nil && is(s.running[i], server.DEFAULT_GLOBAL_ACCOUNT, natslog.StreamName)
-}
-
-// waitFor waits for a condition that nothing else tells of.
-func waitFor(tb testing.TB, what string, ok func() bool) {
-	tb.Helper()
-	ctx := timeLimit(tb)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			tb.Fatalf("waiting for %s: %v", what, ctx.Err())
-		}
-	}
 }
 
 func connect(tb testing.TB, cfg natslog.RemoteConfig) *natslog.RemoteLog {

@@ -80,9 +80,6 @@ func (s *session) shared() bool { return s.ns == nil }
 func startSession(ctx context.Context, dir string, log *slog.Logger, sync func() error) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := forgetIndex(dir); err != nil {
-		return nil, err
-	}
 	ns, err := startServer(dir, log)
 	if err != nil {
 		return nil, err
@@ -98,7 +95,9 @@ func startSession(ctx context.Context, dir string, log *slog.Logger, sync func()
 // forgetIndex removes the server's own summary of the event stream, which it
 // makes anew from the messages. The server writes the summary without a sync, so
 // that a power cut can leave one on the disk that knows of messages which never
-// got there: they would be taken for deleted, and the log for damaged.
+// got there: they would be taken for deleted, and the log for damaged. Making it
+// anew takes a second or two for a million events, so a log that was closed in
+// order keeps it.
 func forgetIndex(dir string) error {
 	index := filepath.Join(dir, "jetstream", "$G", "streams", StreamName, "msgs", "index.db")
 	if _, err := os.Stat(index); err != nil {

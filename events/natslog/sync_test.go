@@ -69,6 +69,7 @@ func TestEachGroupIsSyncedOnceAfterItsLastAnswer(t *testing.T) {
 	if n := p.calls.Load() - before; n != 4 {
 		t.Errorf("%d syncs for 4 groups", n)
 	}
+	p.set(func() error { return nil }) // at the close nobody can be asked any more
 }
 
 // TestNothingIsAnsweredOrVisibleBeforeTheSync holds a sync back, looks at the
