@@ -240,6 +240,9 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 // openLog opens the log that is to be served, and says how many servers hold it.
 func (cfg serveConfig) openLog(ctx context.Context, logger *slog.Logger, sync func(string) func() error) (servedLog, int, error) {
 	if cfg.nats != "" {
+		if _, err := os.Stat(cfg.natsCreds); err != nil && cfg.natsCreds != "" {
+			return nil, 0, usage("--nats-creds: %v", err)
+		}
 		log, err := natslog.Connect(ctx, natslog.RemoteConfig{
 			URL: cfg.nats, Credentials: cfg.natsCreds, Replicas: cfg.replicas, Logger: logger,
 		})

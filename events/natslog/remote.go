@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,9 +121,21 @@ var _ events.Log = (*RemoteLog)(nil)
 func Connect(ctx context.Context, cfg RemoteConfig) (*RemoteLog, error) {
 	l, err := connect(ctx, cfg.withDefaults())
 	if err != nil {
-		return nil, fmt.Errorf("opening the log on %s: %w", cfg.URL, err)
+		return nil, fmt.Errorf("opening the log on %s: %w", withoutSecrets(cfg.URL), err)
 	}
 	return l, nil
+}
+
+// withoutSecrets leaves passwords and tokens out of URLs that are shown.
+func withoutSecrets(urls string) string {
+	all := strings.Split(urls, ",")
+	for i, one := range all {
+		if u, err := url.Parse(strings.TrimSpace(one)); err == nil && u.User != nil {
+			u.User = url.User("xxxxx")
+			all[i] = u.String()
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 func connect(ctx context.Context, cfg RemoteConfig) (*RemoteLog, error) {
