@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -222,6 +221,19 @@ type envelope struct {
 	seen         uint // a bit for each of the required attributes
 }
 
+// Bits of envelope.seen, in the order of required.
+const (
+	sawSpecVersion = 1 << iota
+	sawID
+	sawSource
+	sawType
+	sawSubject
+	sawTime
+	sawContentType
+	sawSchema
+	sawPartitionKey
+)
+
 // required lists the attributes that every event has.
 var required = [...]string{
 	attrSpecVersion, attrID, attrSource, attrType, attrSubject, attrTime, attrContentType, attrSchema, attrPartitionKey,
@@ -230,9 +242,6 @@ var required = [...]string{
 // set takes one attribute; each comes once. Attributes that this release doesn't
 // know are refused: they might change what the event means.
 func (v *envelope) set(name, value, contentType string) error {
-	if i := slices.Index(required[:], name); i >= 0 {
-		v.seen |= 1 << i
-	}
 	if value == "" {
 		return fmt.Errorf("attribute %s is empty", name)
 	}
@@ -245,29 +254,38 @@ func (v *envelope) set(name, value, contentType string) error {
 func (v *envelope) assign(name, value, contentType string) (err error) {
 	switch name {
 	case attrSpecVersion:
+		v.seen |= sawSpecVersion
 		return mustBe(value, specVersion)
 	case attrContentType:
+		v.seen |= sawContentType
 		return mustBe(value, contentType)
 	case attrID:
+		v.seen |= sawID
 		v.ID, err = parseULID(value)
 	case attrSource:
+		v.seen |= sawSource
 		id, ok := strings.CutPrefix(value, sourcePrefix)
 		if !ok {
 			return fmt.Errorf("%q does not begin with %s", value, sourcePrefix)
 		}
 		v.Registry, err = parseULID(id)
 	case attrType:
+		v.seen |= sawType
 		v.kind = kinds[strings.TrimPrefix(value, typePrefix)]
 		if v.kind.typ != value {
 			return fmt.Errorf("%q is not a type that this release reads", value)
 		}
 	case attrSchema:
+		v.seen |= sawSchema
 		v.schema = value // compared when the type is known
 	case attrSubject:
+		v.seen |= sawSubject
 		v.Subject, err = value, checkSubject(value)
 	case attrTime:
+		v.seen |= sawTime
 		v.Time, err = parseTime(value)
 	case attrPartitionKey:
+		v.seen |= sawPartitionKey
 		v.partitionKey = value
 	case attrPrincipal:
 		v.Principal = value

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
@@ -196,7 +197,7 @@ var errLong = errors.New("not in the shortest form")
 func readPack(data []byte, read func(r *packReader) error) error {
 	r := packReaders.Get().(*packReader)
 	defer packReaders.Put(r)
-	r.src, r.at, r.open = string(data), 0, r.open[:0]
+	r.src, r.at, r.open = textOf(data), 0, r.open[:0]
 	if err := read(r); err != nil {
 		return err
 	}
@@ -205,6 +206,10 @@ func readPack(data []byte, read func(r *packReader) error) error {
 	}
 	return nil
 }
+
+// textOf gives bytes as a text without copying them. Nobody changes them while
+// they are read, and what is kept of them is cloned.
+func textOf(data []byte) string { return unsafe.String(unsafe.SliceData(data), len(data)) }
 
 func (r *packReader) left() int { return len(r.src) - r.at }
 

@@ -11,8 +11,9 @@ import (
 // binary.AppendUvarint. It is for one goroutine.
 type Unpacker struct{ r packReader }
 
-// NewUnpacker reads from a block, of which nothing is kept.
-func NewUnpacker(block []byte) *Unpacker { return &Unpacker{packReader{src: string(block)}} }
+// NewUnpacker reads from a block, of which nothing is kept, and which must not
+// be changed meanwhile.
+func NewUnpacker(block []byte) *Unpacker { return &Unpacker{packReader{src: textOf(block)}} }
 
 // More says whether there is more to read.
 func (u *Unpacker) More() bool { return u.r.left() > 0 }

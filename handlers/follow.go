@@ -91,4 +91,3 @@ func (r *Registrar) commit(g *group) error {
 	}
 	return err
 }
-

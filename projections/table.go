@@ -28,7 +28,7 @@ type table[K any, V comparable] struct {
 	// their sequences.
 	recent []recentRevision[K, V]
 
-	// hint is where revise last was: it searches each key twice.
+	// hint is where the writer last was: it searches each key twice or more.
 	hint btree.PathHint
 }
 
@@ -169,9 +169,9 @@ func (r *row[V]) search(sequence uint64, high int) (found[V], bool) {
 	return r.revisions[low-1].found()
 }
 
-// at reads with the lock held already.
+// at is for the writer: what it looks up it changes next, so both go by one hint.
 func (t *table[K, V]) at(sequence uint64, key K) (found[V], bool) {
-	e, ok := t.rows.Get(entry[K, V]{key: key})
+	e, ok := t.rows.GetHint(entry[K, V]{key: key}, &t.hint)
 	if !ok {
 		return found[V]{}, false
 	}
@@ -181,7 +181,11 @@ func (t *table[K, V]) at(sequence uint64, key K) (found[V], bool) {
 func (t *table[K, V]) get(sequence uint64, key K) (found[V], bool) {
 	t.lock.RLock()
 	defer t.lock.RUnlock()
-	return t.at(sequence, key)
+	e, ok := t.rows.Get(entry[K, V]{key: key})
+	if !ok {
+		return found[V]{}, false
+	}
+	return e.row.asOf(sequence)
 }
 
 // known gives the last value up to a sequence, also of a key that is gone.

@@ -13,7 +13,8 @@ import (
 // alive. GOGC and GOMEMLIMIT, where somebody set them, are left alone.
 const (
 	leastMemory   = 900 << 20
-	bootGCPercent = 400 // nearly all of what a replay makes is garbage at once
+	bootMemory    = 860 << 20 // without the ballast
+	bootGCPercent = 400       // nearly all of what a replay makes is garbage at once
 	adjustEvery   = 10 * time.Second
 )
 
@@ -25,12 +26,12 @@ func ballast() []byte { return make([]byte, 128<<20) }
 // memory adjusts the collector.
 type memory struct{ own bool }
 
-// bootMemory sets the collector up for a start, which finish ends.
-func bootMemory(getenv func(string) string) memory {
+// startMemory sets the collector up for a start, which booted ends.
+func startMemory(getenv func(string) string) memory {
 	m := memory{own: getenv("GOGC") == "" && getenv("GOMEMLIMIT") == ""}
 	if m.own {
 		debug.SetGCPercent(bootGCPercent)
-		debug.SetMemoryLimit(leastMemory)
+		debug.SetMemoryLimit(bootMemory)
 	}
 	return m
 }

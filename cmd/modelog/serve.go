@@ -81,13 +81,13 @@ may publish to modelog.events.>.`,
 			if err := cfg.check(); err != nil {
 				return err
 			}
-			defer runtime.KeepAlive(ballast())
-			memory := bootMemory(a.getenv)
+			memory := startMemory(a.getenv)
 			s, err := startServer(cmd.Context(), cfg, logger, a.sync)
 			if err != nil {
 				return err
 			}
 			memory.booted()
+			defer runtime.KeepAlive(ballast())
 			go memory.keep(cmd.Context())
 			return s.run(cmd.Context())
 		},

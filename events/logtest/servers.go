@@ -147,12 +147,12 @@ func (s *Servers) Address(i int) string {
 
 // Leader is the server that leads the log, once all replicas have all of it: an
 // election that a lagging one takes part in may take ten seconds.
-func (s *Servers) Leader(t testing.TB) (leader int) {
-	t.Helper()
+func (s *Servers) Leader(tb testing.TB) (leader int) {
+	tb.Helper()
 	if len(s.Options) == 1 {
 		return 0
 	}
-	WaitFor(t, "all replicas", func() bool {
+	WaitFor(tb, "all replicas", func() bool {
 		leader = -1
 		if !s.Current() {
 			return false
