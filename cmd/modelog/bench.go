@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ type benchConfig struct {
 	dir         string
 	only        []string
 	events      int
+	server      string // measured alone, if not empty
 	asJSON      bool
 }
 
@@ -65,11 +68,16 @@ with the lowest and the highest in brackets. modelog logs its requests to a file
 as it does by default; the bare server logs nothing. A bar is what this release
 promises; missing it is no error, a request that fails is one.
 
+With --server a registry that runs already is measured alone, to size a machine or
+a cluster: registrations, get and past. It keeps what it was given, below the
+models bench-000 to bench-099.
+
 Data goes below --dir. Have nothing else run on the machine meanwhile, and no
 tmpfs there: it has nothing to sync.`,
 		Example: `  modelog bench
   modelog bench --only registrations --connections 64 --runs 3
-  modelog bench --dir /var/lib --json > bench.json`,
+  modelog bench --dir /var/lib --json > bench.json
+  modelog bench --server http://127.0.0.1:7670 --only registrations`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.check(); err != nil {
 				return err
@@ -89,6 +97,7 @@ tmpfs there: it has nothing to sync.`,
 	f.StringVar(&cfg.dir, "dir", ".", "directory to make the temporary data directories in")
 	f.StringSliceVar(&cfg.only, "only", benchKinds, "what to measure")
 	f.IntVar(&cfg.events, "events", 1_000_000, "length of the history")
+	f.StringVar(&cfg.server, "server", "", "measure the registry at this URL instead, without a bare server beside it")
 	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
 	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand())
 	return cmd
@@ -156,6 +165,11 @@ func (a *app) bench(ctx context.Context, cfg benchConfig) (report benchReport, e
 
 func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
 	report = benchReport{Machine: machineOf(b.dir), Runs: b.cfg.runs, Seconds: b.cfg.seconds}
+	if b.cfg.server != "" {
+		report.Server = b.cfg.server
+		report.Alone, err = b.alone(ctx)
+		return report, err
+	}
 	if report.EventBytes, err = b.prepare(ctx); err != nil {
 		return report, fmt.Errorf("prepare: %w", err)
 	}
@@ -223,6 +237,31 @@ func (b *bench) compare(ctx context.Context, p benchPoint) (benchComparison, err
 	return newComparison(p, bare.figures(), modelog.figures()), nil
 }
 
+// alone measures a registry that runs already.
+func (b *bench) alone(ctx context.Context) (all []benchAlone, err error) {
+	past, err := b.fill(ctx, b.cfg.server, benchPast)
+	if err != nil {
+		return nil, fmt.Errorf("fill %s: %w", b.cfg.server, err)
+	}
+	for _, p := range b.cfg.points() {
+		var runs benchRuns
+		for run := range b.cfg.runs {
+			at := fmt.Sprintf("%v, run %d of %d", p, run+1, b.cfg.runs)
+			b.progress.step(at)
+			result, err := b.load(ctx, b.cfg.server, p, past)
+			if err == nil && result.Errors > 0 {
+				err = fmt.Errorf("%s met an error; one of them: %s", countOf(result.Errors, "connection"), result.FirstError)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", at, err)
+			}
+			runs.add(result)
+		}
+		all = append(all, benchAlone{p.what, p.connections, runs.figures()})
+	}
+	return all, nil
+}
+
 // once puts one server under load, on a data directory of its own.
 func (b *bench) once(ctx context.Context, p benchPoint, start func(context.Context, string) (*benchServer, error)) (benchResult, error) {
 	server, err := start(ctx, p.what)
@@ -230,7 +269,7 @@ func (b *bench) once(ctx context.Context, p benchPoint, start func(context.Conte
 		return benchResult{}, err
 	}
 	defer server.stop()
-	result, err := b.load(ctx, server.url, p)
+	result, err := b.load(ctx, server.url, p, server.past)
 	switch {
 	case err != nil:
 		return result, err
@@ -256,7 +295,7 @@ func (b *bench) startRegistry(ctx context.Context, what string) (*benchServer, e
 	if err != nil {
 		return nil, err
 	}
-	if err := b.fill(ctx, server.url, what); err != nil {
+	if server.past, err = b.fill(ctx, server.url, what); err != nil {
 		server.stop()
 		return nil, fmt.Errorf("fill the registry: %w", err)
 	}
@@ -269,29 +308,41 @@ func (b *bench) startEmptyRegistry(ctx context.Context) (*benchServer, error) {
 	})
 }
 
-// fill registers the models and, for GET, a version of each with an alias, which
-// has changed since the moment that GET of the past asks for.
-func (b *bench) fill(ctx context.Context, url, what string) error {
+// fill registers the models and, for GET, a version of each with an alias. For a
+// GET of the past it gives the sequence to ask for, after which each of those
+// versions has changed. What an earlier bench has filled is left as it is.
+func (b *bench) fill(ctx context.Context, url, what string) (past uint64, err error) {
 	c := b.client(url)
 	for i := range benchModels {
-		model := benchModel(i)
-		if _, err := c.send(ctx, http.MethodPost, "/v1/models", handlers.ModelSpec{Name: model}); err != nil {
-			return err
-		}
-		if what == benchRegistrations {
-			continue
-		}
-		if _, err := c.registerBenched(ctx, model); err != nil {
-			return err
-		}
-		if what == benchGet {
-			continue
-		}
-		if _, err := c.send(ctx, http.MethodPost, path("models", model, "versions", "1", "promote"), handlers.Promotion{To: "Staging"}); err != nil {
-			return err
+		if err := c.fillModel(ctx, benchModel(i), what != benchRegistrations); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	if what != benchPast {
+		return 0, nil
+	}
+	state, err := c.state(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	for i := range benchModels {
+		tag := map[string]map[string]string{"tags": {"benched": strconv.FormatUint(state.Sequence, 10)}}
+		if _, err := c.send(ctx, http.MethodPatch, path("models", benchModel(i), "versions", "1"), tag); err != nil {
+			return 0, err
+		}
+	}
+	return state.Sequence, nil
+}
+
+func (c *client) fillModel(ctx context.Context, model string, version bool) error {
+	_, err := c.send(ctx, http.MethodPost, "/v1/models", handlers.ModelSpec{Name: model})
+	if problem, ok := errors.AsType[*problemError](err); ok && problem.Code == handlers.CodeModelExists {
+		return nil
+	}
+	if err == nil && version {
+		_, err = c.registerBenched(ctx, model)
+	}
+	return err
 }
 
 func (b *bench) client(url string) *client {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,6 +51,7 @@ func (a *app) benchLoadCommand() *cobra.Command {
 	f.StringVar(&l.url, "url", "", "server")
 	f.StringVar(&l.what, "what", benchRegistrations, "registrations, get or past")
 	f.IntVar(&l.connections, "connections", 1, "connections, each with one request at a time")
+	f.Uint64Var(&l.past, "past", 0, "sequence to ask for")
 	f.Float64Var(&seconds, "seconds", 2, "length, after a warm-up of a quarter of it")
 	return cmd
 }
@@ -58,6 +60,7 @@ func (a *app) benchLoadCommand() *cobra.Command {
 type benchLoad struct {
 	url, what   string
 	connections int
+	past        uint64 // sequence that a GET of the past asks for
 	length      time.Duration
 
 	client *http.Client
@@ -139,7 +142,7 @@ func (w *benchWorker) run(ctx context.Context, l *benchLoad) {
 func (l *benchLoad) request(ctx context.Context, n int) error {
 	method, at, want := http.MethodGet, benchGetPath(n), http.StatusOK
 	if l.what == benchPast {
-		at += benchAsOf(n)
+		at += "?as_of=" + strconv.FormatUint(l.past, 10)
 	}
 	var body io.Reader
 	if l.what == benchRegistrations {

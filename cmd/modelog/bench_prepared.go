@@ -82,10 +82,6 @@ func benchModel(i int) string { return fmt.Sprintf("bench-%03d", i%benchModels) 
 func benchPostPath(i int) string { return path("models", benchModel(i), "versions") }
 func benchGetPath(i int) string  { return path("models", benchModel(i), "versions", "@"+benchAlias) }
 
-// benchAsOf asks for the moment when a model's version had got its alias: fill
-// writes four events for each model.
-func benchAsOf(i int) string { return fmt.Sprintf("?as_of=%d", 4+4*(i%benchModels)) }
-
 // benchSource is the only thing that differs between two registrations.
 func benchSource(n int) string { return fmt.Sprintf("s3://models/bench/%012d", n) }
 

@@ -33,6 +33,7 @@ func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
 // benchServer is a server's process.
 type benchServer struct {
 	url     string
+	past    uint64 // sequence that a GET of the past asks for
 	started time.Time // just before the process was
 	process *os.Process
 
@@ -155,8 +156,8 @@ func (s *benchServer) terminate() error {
 }
 
 // load runs the client's process against a server.
-func (b *bench) load(ctx context.Context, url string, p benchPoint) (result benchResult, err error) {
-	err = b.child(ctx, &result, "bench", "load", "--url", url, "--what", p.what, "--connections", strconv.Itoa(p.connections),
+func (b *bench) load(ctx context.Context, url string, p benchPoint, past uint64) (result benchResult, err error) {
+	err = b.child(ctx, &result, "bench", "load", "--url", url, "--what", p.what, "--connections", strconv.Itoa(p.connections), "--past", strconv.FormatUint(past, 10),
 		"--seconds", strconv.FormatFloat(b.cfg.seconds, 'g', -1, 64))
 	return result, err
 }

@@ -19,8 +19,33 @@ type benchReport struct {
 	Seconds     float64           `json:"seconds"`     // of each
 	EventBytes  int               `json:"event_bytes"` // of a registration on the log
 	Comparisons []benchComparison `json:"comparisons,omitempty"`
+	Server      string            `json:"server,omitempty"` // that ran already, and was measured alone
+	Alone       []benchAlone      `json:"alone,omitempty"`
 	Boot        *benchBootFigures `json:"boot,omitempty"`
 	History     *benchLong        `json:"history,omitempty"`
+}
+
+// benchAlone is a measure of a registry that ran already.
+type benchAlone struct {
+	What        string       `json:"what"`
+	Connections int          `json:"connections"`
+	Figures     benchFigures `json:"figures"`
+}
+
+func showAlone(w io.Writer, r benchReport) error {
+	table := [][]string{{"MEASURE", "CONNECTIONS", "OPS/S (MIN–MAX)", "P50", "P99"}}
+	for _, a := range r.Alone {
+		table = append(table, []string{
+			benchTitles[a.What], strconv.Itoa(a.Connections), spelledRate(a.Figures.Rate),
+			spelledMS(a.Figures.P50.Median) + " ms", spelledMS(a.Figures.P99.Median) + " ms",
+		})
+	}
+	if err := rows(w, table); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s, measured from a machine with %s, median of %s, %v s each, %s\n",
+		r.Server, countOf(r.Machine.Cores, "core"), countOf(r.Runs, "run"), r.Seconds, r.Machine.Date.Format(time.RFC3339))
+	return err
 }
 
 // benchMachine says where the figures come from.
@@ -208,6 +233,9 @@ func spelledFigure(x float64) string {
 
 // showBench prints the report for people.
 func showBench(w io.Writer, r benchReport) error {
+	if r.Server != "" {
+		return showAlone(w, r)
+	}
 	for _, what := range []string{benchRegistrations, benchGet, benchPast} {
 		if err := showComparisons(w, what, r.Comparisons); err != nil {
 			return err

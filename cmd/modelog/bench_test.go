@@ -168,7 +168,7 @@ func TestBenchLoadCountsAnswersAfterTheWarmUp(t *testing.T) {
 
 func TestBenchRefusesFlagsThatMakeNoSense(t *testing.T) {
 	for _, args := range [][]string{
-		{"--connections", "0"}, {"--runs", "0"}, {"--seconds", "0"}, {"--only", "tea"}, {"--dir", "/nowhere"},
+		{"--connections", "0"}, {"--runs", "0"}, {"--seconds", "0"}, {"--only", "tea"}, {"--dir", "/nowhere"}, {"--events", "100"},
 	} {
 		var stderr bytes.Buffer
 		a := app{stdout: &bytes.Buffer{}, stderr: &stderr, getenv: func(string) string { return "" }}
@@ -195,13 +195,32 @@ func buildProgram(t *testing.T) string {
 func TestBenchProgram(t *testing.T) {
 	program := buildProgram(t)
 	t.Run("measures", func(t *testing.T) { benchMeasures(t, program) })
+	t.Run("measures a registry that runs", func(t *testing.T) { benchMeasuresAlone(t, program) })
 	t.Run("cleans up when interrupted", func(t *testing.T) { benchCleansUp(t, program) })
+}
+
+// benchMeasuresAlone benches a registry twice: the second time it is filled.
+func benchMeasuresAlone(t *testing.T, program string) {
+	t.Helper()
+	_, url := startOn(t, filepath.Join(t.TempDir(), "data"))
+	for range 2 {
+		cmd := exec.CommandContext(t.Context(), program, "bench", "--server", url, "--runs", "1", "--seconds", "0.1", "--connections", "2", "--dir", t.TempDir())
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, want := range []string{"registrations    2 ", "get by alias     64 ", "get of the past  16 ", url} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+		}
+	}
 }
 
 func benchMeasures(t *testing.T, program string) {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), program, "bench", "--runs", "1", "--seconds", "0.2", "--connections", "1,4", "--dir", dir, "--json")
+	cmd := exec.CommandContext(t.Context(), program, "bench", "--runs", "1", "--seconds", "0.2", "--connections", "1,4", "--events", "3000", "--dir", dir, "--json")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -219,7 +238,15 @@ func benchMeasures(t *testing.T, program string) {
 			t.Errorf("figures are missing: %+v", c)
 		}
 	}
-	want := []benchPoint{{benchRegistrations, 1}, {benchRegistrations, 4}, {benchGet, 16}, {benchGet, 64}}
+	if report.History == nil || len(report.History.Rows) != 5 {
+		t.Fatalf("the history is missing: %+v", report.History)
+	}
+	for _, row := range report.History.Rows {
+		if row.Figure.Median <= 0 {
+			t.Errorf("a figure is missing: %+v", row)
+		}
+	}
+	want := []benchPoint{{benchRegistrations, 1}, {benchRegistrations, 4}, {benchGet, 16}, {benchGet, 64}, {benchPast, 16}, {benchPast, 64}}
 	if diff := cmp.Diff(want, points, cmp.AllowUnexported(benchPoint{})); diff != "" {
 		t.Errorf("measured (-want +got):\n%s", diff)
 	}
