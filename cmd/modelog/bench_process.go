@@ -33,7 +33,7 @@ func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
 // benchServer is a server's process.
 type benchServer struct {
 	url     string
-	past    uint64 // sequence that a GET of the past asks for
+	past    uint64    // sequence that a GET of the past asks for
 	started time.Time // just before the process was
 	process *os.Process
 
@@ -103,7 +103,8 @@ func (s *benchServer) listening(ctx context.Context) error {
 			return errors.New("it ended at once")
 		default:
 		}
-		if err := sleep(ctx, time.Millisecond/2); err != nil {
+		// A long start isn't to be slowed down by those who wait for it.
+		if err := sleep(ctx, max(time.Millisecond/2, time.Since(s.started)/200)); err != nil {
 			return err
 		}
 	}

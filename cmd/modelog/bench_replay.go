@@ -194,7 +194,7 @@ func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns
 	if err := removeSnapshots(dir); err != nil {
 		return err
 	}
-	cold, _, err := b.bootLong(ctx, dir)
+	cold, most, err := b.bootLong(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -202,6 +202,7 @@ func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns
 	if err != nil {
 		return err
 	}
+	memory = max(memory, most)
 	runs.raw, runs.replay = append(runs.raw, raw.rate()), append(runs.replay, replay.rate())
 	runs.p50, runs.p99 = append(runs.p50, replay.P50), append(runs.p99, replay.P99)
 	runs.cold, runs.warm, runs.memory = append(runs.cold, cold), append(runs.warm, warm), append(runs.memory, memory)
