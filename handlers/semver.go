@@ -68,10 +68,11 @@ func howDifferent(v projections.View, than events.VersionID, s VersionSpec, base
 		return bumpMajor
 	}
 	signature, datasets := projections.HashDetails(s.Signature, s.Datasets)
+	signatureBefore, datasetsBefore := before.Hashes()
 	switch {
-	case signature != before.SignatureHash:
+	case signature != signatureBefore:
 		return bumpMajor
-	case datasets != before.DatasetsHash || !samePointed(s.Code, before.Code) || !samePointed(base, before.BaseModel):
+	case datasets != datasetsBefore || !samePointed(s.Code, before.Code) || !samePointed(base, before.BaseModel):
 		return bumpMinor
 	default:
 		return bumpPatch

@@ -28,8 +28,7 @@ type Registration struct {
 	CreatedMilli int64             `json:"created_at"`
 	CreatedBy    string            `json:"created_by,omitempty"` // principal
 
-	// Hashes of the details that tell how much a later version differs, zero
-	// for what is absent.
+	// What Hashes gives where the details stay in the log, zero elsewhere.
 	SignatureHash events.Hash `json:"signature_hash,omitzero"`
 	DatasetsHash  events.Hash `json:"datasets_hash,omitzero"`
 }
@@ -162,13 +161,28 @@ func newRegistration(e events.Event, d events.VersionRegistered) *Registration {
 	} else {
 		r.InLog = true
 	}
-	if d.Signature != nil {
-		r.SignatureHash = hashOf(events.AppendMembers(nil, details, "signature"))
-	}
-	if len(d.Datasets) > 0 {
-		r.DatasetsHash = hashOf(events.AppendMembers(nil, details, "datasets"))
+	if r.InLog {
+		r.SignatureHash, r.DatasetsHash = hashMember(details, "signature"), hashMember(details, "datasets")
 	}
 	return r
+}
+
+// Hashes gives hashes of the details that tell how much another version differs,
+// as HashDetails does.
+func (r *Registration) Hashes() (signature, datasets events.Hash) {
+	if r.InLog {
+		return r.SignatureHash, r.DatasetsHash
+	}
+	return hashMember(r.Details, "signature"), hashMember(r.Details, "datasets")
+}
+
+// hashMember hashes details that have one member only, and gives zero without it.
+func hashMember(details []byte, name string) events.Hash {
+	member := events.AppendMembers(nil, details, name)
+	if len(member) <= 1 { // an empty object
+		return events.Hash{}
+	}
+	return hashOf(member)
 }
 
 func (s *State) versionRegistered(c change, e events.VersionRegistered, r *Registration) {

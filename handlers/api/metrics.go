@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,18 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	// found has the metrics of a seriesKey, which take long to look up.
+	found sync.Map
+}
+
+type seriesKey struct {
+	method, route string
+	status        int
+}
+
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 func newMetrics() *metrics {
@@ -28,8 +41,20 @@ func (m *metrics) observe(method, route string, status int, took time.Duration) 
 	if route == "" { // no route: neither its path nor its method is ours to count by
 		method, route = "other", "none"
 	}
-	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(method, route).Observe(took.Seconds())
+	s := m.series(seriesKey{method, route, status})
+	s.requests.Inc()
+	s.seconds.Observe(took.Seconds())
+}
+
+func (m *metrics) series(key seriesKey) *series {
+	if s, ok := m.found.Load(key); ok {
+		return s.(*series)
+	}
+	s, _ := m.found.LoadOrStore(key, &series{
+		requests: m.requests.WithLabelValues(key.method, key.route, strconv.Itoa(key.status)),
+		seconds:  m.seconds.WithLabelValues(key.method, key.route),
+	})
+	return s.(*series)
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
