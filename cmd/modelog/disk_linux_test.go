@@ -69,17 +69,7 @@ func newDisked(t *testing.T, reserve string) *disked {
 
 func (d *disked) start() {
 	d.Helper()
-	cmd := exec.CommandContext(d.Context(), "modelog", "serve", "--listen", "127.0.0.1:0", "--data", d.data, "--reserve", d.reserve)
-	cmd.Env = cleanEnvironment()
-	server, err := launch(cmd, io.Discard)
-	if err != nil {
-		d.Fatal(err)
-	}
-	d.Cleanup(server.kill)
-	if d.url, err = server.listening(); err != nil {
-		d.Fatal(err)
-	}
-	d.server = server
+	d.server, d.url = startOn(d.T, d.data, "--reserve", d.reserve)
 }
 
 func (d *disked) send(method, path, body, key string) (status int, answer []byte) {

@@ -15,30 +15,13 @@ import (
 	"github.com/modelog/modelog/handlers/api"
 )
 
-// replica starts a registry on external servers.
-func replica(t *testing.T, nats, data string) (*process, string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "modelog", "serve", "--listen", "127.0.0.1:0", "--data", data, "--nats", nats)
-	cmd.Env = cleanEnvironment()
-	p, err := launch(cmd, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.kill)
-	url, err := p.listening()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, url
-}
-
 // TestRegistriesShareALogOnExternalServers registers with one, reads with the
 // other, and starts the first one anew from its snapshot.
 func TestRegistriesShareALogOnExternalServers(t *testing.T) {
 	nats := logtest.StartServers(t, 1).URL()
 	dir := t.TempDir()
-	first, url := replica(t, nats, filepath.Join(dir, "1"))
-	_, other := replica(t, nats, filepath.Join(dir, "2"))
+	first, url := startOn(t, filepath.Join(dir, "1"), "--nats", nats)
+	_, other := startOn(t, filepath.Join(dir, "2"), "--nats", nats)
 	one := &client{app: &app{}, server: url, actor: "mara"}
 	two := &client{app: &app{}, server: other}
 	if _, err := one.send(t.Context(), http.MethodPost, "/v1/models", handlers.ModelSpec{Name: "fraud"}); err != nil {
@@ -61,7 +44,7 @@ func TestRegistriesShareALogOnExternalServers(t *testing.T) {
 	if snapshots, err := filepath.Glob(filepath.Join(dir, "1", "snapshots", "*.snapshot")); err != nil || len(snapshots) != 1 {
 		t.Errorf("snapshots: %v, %v", snapshots, err)
 	}
-	_, url = replica(t, nats, filepath.Join(dir, "1"))
+	_, url = startOn(t, filepath.Join(dir, "1"), "--nats", nats)
 	if digestWith(t, url, version.Sequence) != digestWith(t, other, version.Sequence) {
 		t.Error("they show different states after a start")
 	}
@@ -96,7 +79,7 @@ func digestWith(t *testing.T, url string, sequence uint64) string {
 func TestExternalServersThatWontDoAreRefused(t *testing.T) {
 	nats := logtest.StartServers(t, 1).URL()
 	data := filepath.Join(t.TempDir(), "data")
-	replica(t, nats, data)
+	startOn(t, data, "--nats", nats)
 	for _, c := range []struct {
 		args string
 		exit int

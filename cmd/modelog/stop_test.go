@@ -14,9 +14,9 @@ import (
 )
 
 // startOn starts a server on a data directory. It ends with the test.
-func startOn(t *testing.T, data string) (*process, string) {
+func startOn(t *testing.T, data string, flags ...string) (*process, string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "modelog", "serve", "--listen", "127.0.0.1:0", "--data", data)
+	cmd := exec.CommandContext(t.Context(), "modelog", append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)...)
 	cmd.Env = cleanEnvironment()
 	p, err := launch(cmd, io.Discard)
 	if err != nil {
