@@ -199,9 +199,9 @@ func ReadSnapshot(data []byte) (*State, error) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range s.all {
-		group.Go(func() error { return t.restore(blocks{packed: sections[i+1]}, head.Sequence) })
+		group.Go(func() error { return t.restore(sections[i+1], head.Sequence) })
 	}
-	group.Go(func() error { return s.restoreTimes(blocks{packed: sections[0]}, head.Sequence) })
+	group.Go(func() error { return s.restoreTimes(sections[0], head.Sequence) })
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read a snapshot: %w", err)
 	}
@@ -211,7 +211,7 @@ func ReadSnapshot(data []byte) (*State, error) {
 var errSnapshot = errors.New("its bytes are not those of a snapshot")
 
 // splitSnapshot gives the head and the blocks of each section.
-func splitSnapshot(data []byte, count int) (head snapshotHead, sections [][][]byte, err error) {
+func splitSnapshot(data []byte, count int) (head snapshotHead, sections []blocks, err error) {
 	next := func() []byte {
 		n, size := binary.Uvarint(data)
 		if size <= 0 || n > uint64(len(data)-size) {
@@ -225,7 +225,7 @@ func splitSnapshot(data []byte, count int) (head snapshotHead, sections [][][]by
 	if packed := next(); err == nil {
 		err = events.ReadCanonical(packed, &head)
 	}
-	sections = make([][][]byte, count)
+	sections = make([]blocks, count)
 	for len(data) > 0 && err == nil {
 		section, size := binary.Uvarint(data)
 		if size <= 0 || section >= uint64(count) {
@@ -239,8 +239,8 @@ func splitSnapshot(data []byte, count int) (head snapshotHead, sections [][][]by
 	return head, sections, err
 }
 
-// blocks reads the blocks of a section.
-type blocks struct{ packed [][]byte }
+// blocks are those of a section, compressed.
+type blocks [][]byte
 
 // each unpacks one block after another.
 func (b blocks) each(visit func(*events.Unpacker) error) error {
@@ -250,7 +250,7 @@ func (b blocks) each(visit func(*events.Unpacker) error) error {
 	}
 	defer z.Close()
 	var raw []byte
-	for _, packed := range b.packed {
+	for _, packed := range b {
 		if raw, err = z.DecodeAll(packed, raw[:0]); err != nil {
 			return err
 		}

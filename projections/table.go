@@ -178,27 +178,33 @@ func (t *table[K, V]) at(sequence uint64, key K) (found[V], bool) {
 	return e.row.asOf(sequence)
 }
 
+// rowOf is for readers, with the lock held already: it has no hint to change.
+func (t *table[K, V]) rowOf(key K) (*row[V], bool) {
+	e, ok := t.rows.Get(entry[K, V]{key: key})
+	return e.row, ok
+}
+
 func (t *table[K, V]) get(sequence uint64, key K) (found[V], bool) {
 	t.lock.RLock()
 	defer t.lock.RUnlock()
-	e, ok := t.rows.Get(entry[K, V]{key: key})
+	r, ok := t.rowOf(key)
 	if !ok {
 		return found[V]{}, false
 	}
-	return e.row.asOf(sequence)
+	return r.asOf(sequence)
 }
 
 // known gives the last value up to a sequence, also of a key that is gone.
 func (t *table[K, V]) known(sequence uint64, key K) (found[V], bool) {
 	t.lock.RLock()
 	defer t.lock.RUnlock()
-	e, ok := t.rows.Get(entry[K, V]{key: key})
+	r, ok := t.rowOf(key)
 	if !ok {
 		return found[V]{}, false
 	}
-	f, there := e.row.asOf(sequence)
+	f, there := r.asOf(sequence)
 	if !there && f.sequence > 0 { // gone: the revision before has the value
-		return e.row.asOf(f.sequence - 1)
+		return r.asOf(f.sequence - 1)
 	}
 	return f, there
 }

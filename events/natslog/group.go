@@ -57,9 +57,9 @@ func checkEvent(e *events.Encoded) (size int, err error) {
 // checkSubject wants tokens of [A-Za-z0-9_-] below the prefix: the server would
 // store a wildcard as it stands, and nobody could filter for it.
 func checkSubject(subject string) error {
-	rest, ok := strings.CutPrefix(subject, SubjectPrefix)
+	rest, ok := strings.CutPrefix(subject, events.SubjectPrefix)
 	if !ok || len(subject) > maxSubjectBytes {
-		return fmt.Errorf("subject %.80q: it must begin with %s and have at most %d bytes", subject, SubjectPrefix, maxSubjectBytes)
+		return fmt.Errorf("subject %.80q: it must begin with %s and have at most %d bytes", subject, events.SubjectPrefix, maxSubjectBytes)
 	}
 	token := 0
 	for i := range len(rest) {

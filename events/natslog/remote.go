@@ -306,7 +306,7 @@ func (l *RemoteLog) warn(ctx context.Context) {
 	}
 	l.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "modelog can't check that every NATS server syncs what it stores (sync_interval: always), "+
 		"without which a power cut takes acknowledged events, nor that nobody else may publish to the log's subjects",
-		slog.String("subjects", SubjectPrefix+">"), slog.Int("replicas", l.stream.CachedInfo().Config.Replicas))
+		slog.String("subjects", events.SubjectPrefix+">"), slog.Int("replicas", l.stream.CachedInfo().Config.Replicas))
 }
 
 // watch begins the first session, and keeps up with the connection from then on.

@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modelog/modelog/events"
 )
 
 // StreamName is the name of the stream that holds the events. Nothing else is
 // ever published on it.
 const StreamName = "MODELOG_EVENTS"
-
-// SubjectPrefix begins the subject of every event.
-const SubjectPrefix = "modelog.events."
 
 // maxConsumers is how many readers the stream takes at once. The server's own
 // default is 1000; readers here live as long as one Read or Follow.
@@ -28,7 +27,7 @@ func embeddedStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              StreamName,
 		Description:       "The event log of a modelog registry. Only modelog may publish here.",
-		Subjects:          []string{SubjectPrefix + ">"},
+		Subjects:          []string{events.SubjectPrefix + ">"},
 		Retention:         jetstream.LimitsPolicy,
 		MaxConsumers:      maxConsumers,
 		MaxMsgs:           -1,
