@@ -76,6 +76,13 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // unmarshal reads JSON strictly. Numbers that are spelled as strings are rare, so
 // they are looked for only when there is something that a plain reader refuses.
 func unmarshal(data []byte, into any) error {
+	spec, ok := into.(*handlers.VersionSpec)
+	if ok {
+		if readVersionSpec(data, spec) {
+			return nil
+		}
+		*spec = handlers.VersionSpec{}
+	}
 	if json.Unmarshal(data, into, plainOptions) == nil {
 		return nil
 	}
