@@ -6,13 +6,14 @@ GOLANGCI_LINT_VERSION := v2.15.0
 PYTHON                := python3
 BIN                   := $(CURDIR)/.bin
 VENV                  := $(CURDIR)/.venv
+VENV_MLFLOW           := $(CURDIR)/.venv-mlflow
 MODELS                := cmd/modelog/demo/models
 
 # The race detector needs a C compiler.
 RACE := $(if $(shell command -v $${CC:-cc}),-race,)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test check bench generate verify fmt lint vuln clean
+.PHONY: help build run demo test conformance check bench generate verify fmt lint vuln clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +30,13 @@ demo: build ## show a registry at work, on real models
 test: $(VENV)/.installed ## install what the tests need, and run them
 	$(if $(RACE),,@echo "no C compiler here: testing without the race detector")
 	go test $(RACE) -timeout 20m ./...
+
+conformance: build $(VENV_MLFLOW)/.installed ## judge the MLflow dialect with MLflow's own client
+	@if [ -x $(VENV_MLFLOW)/bin/python ]; then \
+		$(VENV_MLFLOW)/bin/python -B conformance/mlflow/suite.py --modelog bin/modelog; \
+	else \
+		echo "no $(PYTHON) here: the MLflow dialect is not judged"; \
+	fi
 
 check: lint verify test ## what must pass before a change lands: format, lint, generated files, tests
 
@@ -52,7 +60,7 @@ vuln: ## look for known vulnerabilities (asks a public database)
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 clean: ## remove what the other targets made
-	rm -rf bin .bin .venv
+	rm -rf bin .bin .venv .venv-mlflow
 
 $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -64,5 +72,14 @@ $(VENV)/.installed: $(MODELS)/requirements.txt
 		$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<; \
 	else \
 		echo "no $(PYTHON) here: the demo's models are not checked"; mkdir -p $(VENV); \
+	fi
+	@touch $@
+
+# MLflow's client, and its own server, which the suite is checked against.
+$(VENV_MLFLOW)/.installed: conformance/mlflow/requirements.txt
+	@if command -v $(PYTHON) >/dev/null; then \
+		$(PYTHON) -m venv $(VENV_MLFLOW) && $(VENV_MLFLOW)/bin/pip install --quiet --disable-pip-version-check -r $<; \
+	else \
+		mkdir -p $(VENV_MLFLOW); \
 	fi
 	@touch $@

@@ -47,11 +47,9 @@ func Encode(e Event) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
-	header := make(map[string][]string, len(attrs)+2) // room for the log's own two
-	values := make([]string, len(attrs))
+	header := make([]HeaderField, len(attrs))
 	for i, a := range attrs {
-		values[i] = escapeHeader(a.value)
-		header[a.header] = values[i : i+1 : i+1]
+		header[i] = HeaderField{a.header, escapeHeader(a.value)}
 	}
 	return Encoded{Subject: logSubject(e.Data), Header: header, Data: e.canonical}, nil
 }
@@ -62,8 +60,10 @@ func Decode(s Stored) (Event, error) {
 	e, err := decode(s)
 	if err != nil {
 		kind := ""
-		if v := s.Header[headerPrefix+attrType]; len(v) > 0 {
-			kind = v[0]
+		for _, f := range s.Header {
+			if f.Name == headerPrefix+attrType {
+				kind = f.Value
+			}
 		}
 		return Event{}, &UnreadableError{Sequence: s.Sequence, Type: kind, Err: err}
 	}
@@ -73,19 +73,19 @@ func Decode(s Stored) (Event, error) {
 func decode(s Stored) (Event, error) {
 	v := envelope{}
 	v.Sequence = s.Sequence
-	for name, values := range s.Header {
-		attr, ours := strings.CutPrefix(name, headerPrefix)
+	for i, f := range s.Header {
+		attr, ours := strings.CutPrefix(f.Name, headerPrefix)
 		switch {
-		case !ours && strings.HasPrefix(name, natsOwnHeaders):
+		case !ours && strings.HasPrefix(f.Name, natsOwnHeaders):
 			continue
 		case !ours:
-			return Event{}, fmt.Errorf("header %q is not one of an event", name)
-		case len(values) != 1:
-			return Event{}, fmt.Errorf("header %q has %d values", name, len(values))
+			return Event{}, fmt.Errorf("header %q is not one of an event", f.Name)
+		case i > 0 && s.Header[i-1].Name >= f.Name:
+			return Event{}, fmt.Errorf("header %q is there twice, or out of order", f.Name)
 		}
-		value, err := unescapeHeader(values[0])
+		value, err := unescapeHeader(f.Value)
 		if err != nil {
-			return Event{}, fmt.Errorf("header %q: %w", name, err)
+			return Event{}, fmt.Errorf("header %q: %w", f.Name, err)
 		}
 		if err := v.set(attr, value, packType); err != nil {
 			return Event{}, err

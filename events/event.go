@@ -66,6 +66,14 @@ func (e Event) Canonical() []byte { return e.canonical }
 // Hash is the first half of a SHA-256.
 type Hash [16]byte
 
+// Happened is when somebody says that it happened, or else when it was recorded.
+func (e Event) Happened() time.Time {
+	if !e.Occurred.IsZero() {
+		return e.Occurred
+	}
+	return e.Time
+}
+
 // Type is the CloudEvents type: dev.modelog.<aggregate>.<past tense>.v<n>.
 func (e Event) Type() string { return TypeOf(e.Data) }
 
@@ -143,32 +151,32 @@ type attribute struct{ header, value string }
 
 func (a attribute) name() string { return a.header[len(headerPrefix):] }
 
-// attributes lists the attributes that are not empty, without the sequence. It
+// attributes lists the attributes that are not empty by name, without the sequence. It
 // fails on those that could not be read again.
 func (e Event) attributes(contentType string) ([]attribute, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
 	kind := kinds[e.Data.kind()]
-	all := []attribute{
-		{headerPrefix + attrSpecVersion, specVersion},
-		{headerPrefix + attrID, e.ID.String()},
-		{headerPrefix + attrSource, e.Source()},
-		{headerPrefix + attrType, kind.typ},
-		{headerPrefix + attrSubject, e.Subject},
-		{headerPrefix + attrTime, FormatTime(e.Time)},
+	all := []attribute{ // by name, as headers are
+		{headerPrefix + attrPrincipal, e.Principal},
+		{headerPrefix + attrCausationID, e.CausationID},
+		{headerPrefix + attrCorrelationID, e.CorrelationID},
 		{headerPrefix + attrContentType, contentType},
 		{headerPrefix + attrSchema, kind.schema},
-		{headerPrefix + attrPartitionKey, e.Data.Resource().Root.ID.String()},
-		{headerPrefix + attrPrincipal, e.Principal},
-		{headerPrefix + attrCorrelationID, e.CorrelationID},
-		{headerPrefix + attrCausationID, e.CausationID},
-		{headerPrefix + attrTraceParent, e.TraceParent},
-		{headerPrefix + attrOriginSource, e.OriginSource},
-		{headerPrefix + attrOriginID, e.OriginID},
-		{headerPrefix + attrOccurred, optionalTime(e.Occurred)},
+		{headerPrefix + attrID, e.ID.String()},
 		{headerPrefix + attrKey, optionalHash(e.Key)},
+		{headerPrefix + attrOccurred, optionalTime(e.Occurred)},
+		{headerPrefix + attrOriginID, e.OriginID},
+		{headerPrefix + attrOriginSource, e.OriginSource},
+		{headerPrefix + attrPartitionKey, e.Data.Resource().Root.ID.String()},
 		{headerPrefix + attrRequest, optionalHash(e.Request)},
+		{headerPrefix + attrSource, e.Source()},
+		{headerPrefix + attrSpecVersion, specVersion},
+		{headerPrefix + attrSubject, e.Subject},
+		{headerPrefix + attrTime, FormatTime(e.Time)},
+		{headerPrefix + attrTraceParent, e.TraceParent},
+		{headerPrefix + attrType, kind.typ},
 	}
 	present := all[:0]
 	for _, a := range all {

@@ -116,8 +116,8 @@ func filledVersion() VersionRegistered {
 			{Path: "model.onnx", SHA256: strings.Repeat("0123456789abcdef", 4), Size: math.MaxInt64},
 			{Path: "tokenizer/vocabulary.txt", SHA256: strings.Repeat("f", 64), Size: 0},
 		},
-		RunID: "b4f1c0ffee",
-		Code:  &Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"},
+		RunID: "b4f1c0ffee", RunLink: "https://tracker.example.org/runs/b4f1c0ffee", LoggedModel: "m-5a0c7e1d",
+		Code: &Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"},
 		Datasets: []Dataset{
 			{Name: "payments-2026-10", Digest: "sha256:" + strings.Repeat("a", 64), Role: "train"},
 			{Name: "payments-2026-11"},

@@ -74,7 +74,7 @@ func TestANameIsEncodedInTheSubjectAndAgainInTheHeader(t *testing.T) {
 	e := examples()["model.registered.v1"]
 	e.Subject = "models/" + url.PathEscape("Größe 100%")
 	s := stored(t, e)
-	if got, want := s.Header["ce-subject"][0], "models/Gr%25C3%25B6%25C3%259Fe%2520100%2525"; got != want {
+	if got, want := headerOf(s, "ce-subject"), "models/Gr%25C3%25B6%25C3%259Fe%2520100%2525"; got != want {
 		t.Errorf("on the log: got %s, want %s", got, want)
 	}
 	ce, err := CloudEvent(decoded(t, s))

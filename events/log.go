@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -16,18 +14,19 @@ import (
 // What Encode returned must not be changed any more.
 type Encoded struct {
 	Subject string
-	Header  map[string][]string
+	Header  []HeaderField // by name; each name is there once
 	Data    []byte
 }
+
+// HeaderField is one header of an event on the log.
+type HeaderField struct{ Name, Value string }
 
 // Size is what the event takes on the log, in bytes, without JetStream's own
 // few dozen bytes a message.
 func (e Encoded) Size() int {
 	n := len(e.Subject) + len(e.Data)
-	for k, vs := range e.Header {
-		for _, v := range vs {
-			n += len(k) + len(v) + len(": \r\n")
-		}
+	for _, f := range e.Header {
+		n += len(f.Name) + len(f.Value) + len(": \r\n")
 	}
 	return n
 }
@@ -39,15 +38,13 @@ func (e Encoded) Sum() [sha256.Size]byte {
 	var b []byte
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	text(e.Subject)
-	for _, name := range slices.Sorted(maps.Keys(e.Header)) {
-		if strings.HasPrefix(name, natsOwnHeaders) {
+	for _, f := range e.Header {
+		if strings.HasPrefix(f.Name, natsOwnHeaders) {
 			continue
 		}
-		text(name)
-		b = binary.AppendUvarint(b, uint64(len(e.Header[name])))
-		for _, value := range e.Header[name] {
-			text(value)
-		}
+		text(f.Name)
+		b = binary.AppendUvarint(b, 1) // a value
+		text(f.Value)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Data)))
 	return sha256.Sum256(append(b, e.Data...))
@@ -68,9 +65,6 @@ type Log interface {
 	// Append stores a group of 1 to MaxGroupEvents events so that the first
 	// has the sequence expect+1, the second expect+2 and so on, and returns
 	// when all of them are durable: on disk, or on a quorum of synced disks.
-	//
-	// While it runs, nobody else may use the group's headers: the log may put
-	// its own beside them.
 	//
 	// On an error a prefix of the group may be on the log, so the caller
 	// reads the log to its end before it appends again. The error is, or

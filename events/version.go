@@ -22,7 +22,9 @@ type VersionRegistered struct {
 	Source      string             `json:"source"` // URI of the model's files, as the publisher gave it
 	Format      string             `json:"format,omitempty"`
 	Artifacts   []Artifact         `json:"artifacts,omitempty"`
-	RunID       string             `json:"run_id,omitempty"` // the training run, in the publisher's tracker
+	RunID       string             `json:"run_id,omitempty"`       // the training run, in the publisher's tracker
+	RunLink     string             `json:"run_link,omitempty"`     // URI at which people look at that run
+	LoggedModel string             `json:"logged_model,omitempty"` // id of the model in the publisher's tracker, such as MLflow's m-1234
 	Code        *Code              `json:"code,omitempty"`
 	Datasets    []Dataset          `json:"datasets,omitempty"`
 	Parameters  map[string]string  `json:"parameters,omitempty"`

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -104,8 +102,8 @@ func logFile(t *testing.T, e Event) string {
 	s := stored(t, e)
 	var b strings.Builder
 	fmt.Fprintln(&b, s.Subject)
-	for _, name := range slices.Sorted(maps.Keys(s.Header)) {
-		fmt.Fprintf(&b, "%s: %s\n", name, strings.Join(s.Header[name], ", "))
+	for _, f := range s.Header {
+		fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Value)
 	}
 	fmt.Fprintf(&b, "\n%s", hex.Dump(s.Data))
 	return b.String()

@@ -3,6 +3,7 @@ package handlers
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,7 +20,8 @@ import (
 const (
 	MaxName        = 256
 	MaxAlias       = 255
-	MaxReference   = MaxAlias + 1 // within a model, with the @ of an alias
+	MaxReference   = MaxAlias + 1               // within a model, with the @ of an alias
+	MaxWhole       = MaxName + 1 + MaxReference // a whole reference
 	MaxDescription = 100_000
 	MaxReason      = 4_000
 	MaxSourceBytes = 4_096
@@ -30,7 +32,16 @@ const (
 	MaxDatasets    = 1_000
 	MaxParameters  = 2_000
 	MaxMetrics     = 2_000
-	MaxShort       = 255 // format, run id, commit, role
+	MaxShort       = 255           // format, run id, logged model, commit, role
+	MaxVersion     = math.MaxInt32 // number of a version, as MLflow's databases have it
+
+	MaxIdempotencyKey = 128 // visible ASCII characters
+)
+
+// Patterns of names that are words.
+const (
+	TargetPattern = `^[a-z0-9][a-z0-9._-]{0,62}$` // of an environment, and of a target within it
+	RolePattern   = `^[a-z][a-z0-9_-]{0,62}$`     // of a data set
 )
 
 // checker gathers what is wrong with the fields of a command.
@@ -110,8 +121,8 @@ func (c *checker) count(pointer string, n, limit int) {
 var (
 	aliasPattern  = regexp.MustCompile(`^[\p{L}\p{M}\p{N}_-]+$`)
 	versionAlias  = regexp.MustCompile(`^(?i:v\d+)$`)
-	targetPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	rolePattern   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+	targetPattern = regexp.MustCompile(TargetPattern)
+	rolePattern   = regexp.MustCompile(RolePattern)
 )
 
 func (c *checker) alias(pointer, s string) string {
@@ -214,7 +225,7 @@ func (c *checker) uri(pointer, s string) {
 	if len(s) > MaxSourceBytes {
 		c.fail(pointer, "max_length", "has more than %d bytes", MaxSourceBytes)
 	}
-	c.text(pointer, s, MaxSourceBytes)
+	c.text(pointer, s, len(s))
 	if holdsCredentials(s) {
 		c.fail(pointer, "no_credentials", "must not hold credentials: the log never forgets them")
 	}

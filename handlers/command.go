@@ -50,9 +50,16 @@ type Request struct {
 	// Key makes the request safe to repeat: 1 to 128 visible ASCII
 	// characters, or empty for none.
 	Key string
+	// OccurredAt is when it happened, for those who bring a history along, not
+	// before 1970; zero for now. It is not part of the content that Key is bound to.
+	OccurredAt time.Time
 	// IfMatch, unless nil, is the sequence that what the command changes must
 	// have.
 	IfMatch *uint64
+	// Patience is how long an outcome may stay uncertain before that is the answer,
+	// if it is longer than the registrar's deadline. It is for those who can't ask
+	// again, having no Key.
+	Patience time.Duration
 }
 
 // Outcome is what became of a request.
@@ -71,13 +78,16 @@ func (o Outcome) Written() bool { return o.Event.Data != nil }
 // the state. The registrar does so too: it is for those who do something for a
 // request before they hand it over.
 func (r *Request) Check() error {
-	if len(r.Key) > 128 {
-		return InvalidField("Idempotency-Key", "max_length", "has more than 128 characters")
+	if len(r.Key) > MaxIdempotencyKey {
+		return InvalidField("Idempotency-Key", "max_length", "has more than %d characters", MaxIdempotencyKey)
 	}
 	for i := range len(r.Key) {
 		if c := r.Key[i]; c <= ' ' || c > '~' {
 			return InvalidField("Idempotency-Key", "visible_ascii", "has characters that are not visible ASCII")
 		}
+	}
+	if !r.OccurredAt.IsZero() && (r.OccurredAt.UnixMilli() < 0 || r.OccurredAt.UTC().Year() > 9999) {
+		return InvalidField("Modelog-Occurred-Time", "time", "must be a time in the years 1970 to 9999")
 	}
 	return r.Command.check()
 }

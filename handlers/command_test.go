@@ -129,6 +129,36 @@ func TestIdempotencyKeysAreVisibleASCIIOfLimitedLength(t *testing.T) {
 	}
 }
 
+// TestAnEventSaysWhenItHappened: when it was recorded is the registry's to say.
+func TestAnEventSaysWhenItHappened(t *testing.T) {
+	r := decider()
+	occurred := time.Date(2021, 3, 4, 5, 6, 7, 890_999_999, time.FixedZone("", 3600))
+	request := func(at time.Time) Request {
+		return Request{Command: &RegisterModel{ModelSpec{Name: "fraud"}}, Key: "k", OccurredAt: at}
+	}
+	out, _, err := decideRequest(t, r, request(occurred))
+	if err != nil || !out.Written() {
+		t.Fatal(err)
+	}
+	if want := time.Date(2021, 3, 4, 4, 6, 7, 890e6, time.UTC); out.Event.Occurred != want || !out.Event.Time.Equal(firstMoment.Add(time.Hour)) {
+		t.Errorf("it happened at %v and was recorded at %v", out.Event.Occurred, out.Event.Time)
+	}
+	m, _, _ := r.cfg.Runner.Tip().Model("fraud")
+	if !m.CreatedAt().Equal(out.Event.Occurred) || !m.UpdatedAt().Equal(out.Event.Occurred) {
+		t.Errorf("the model was created at %v and updated at %v", m.CreatedAt(), m.UpdatedAt())
+	}
+	if again, _, err := decideRequest(t, r, request(occurred.Add(time.Hour))); err != nil || again.Sequence != out.Sequence {
+		t.Errorf("the same at another time: %+v (%v)", again, err)
+	}
+	if out, _, err := decideRequest(t, r, Request{Command: &RegisterModel{ModelSpec{Name: "churn"}}}); err != nil || !out.Event.Occurred.IsZero() {
+		t.Errorf("without a time it happened at %v (%v)", out.Event.Occurred, err)
+	}
+	for _, never := range []time.Time{time.UnixMilli(-1), time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		_, _, err := decideRequest(t, r, request(never))
+		wantRefusal(t, err, invalid("Modelog-Occurred-Time time"), "")
+	}
+}
+
 // Whatever a caller can write into a path or a field has a hash, or is refused.
 func TestNamesThatAreNotUTF8AreRefused(t *testing.T) {
 	bad := projections.TargetName{Environment: "pr\xffod", Name: "scorer"}

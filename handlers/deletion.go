@@ -41,8 +41,11 @@ func (cmd *DeleteVersion) decide(v projections.View, _ occasion) (decision, erro
 	}
 	id, err := Resolve(v, m, cmd.Ref)
 	if err != nil {
-		if number, isNumber := strconv.Atoi(cmd.Ref); isNumber == nil && number >= 1 && number <= m.LastVersion {
-			return alreadySo(versionResource(events.VersionID{ModelID: m.ID, Version: number})) // it was deleted before
+		if number, isNumber := strconv.Atoi(cmd.Ref); isNumber == nil {
+			gone := events.VersionID{ModelID: m.ID, Version: number}
+			if _, registered := v.Registration(gone); registered { // it was deleted before
+				return alreadySo(versionResource(gone))
+			}
 		}
 		return decision{}, err
 	}

@@ -17,6 +17,7 @@ func TestDeleteVersion(t *testing.T) {
 		{name: "a version is deleted", given: model, when: remove("2", Deletion{Reason: "withdrawn data"}), then: events.VersionDeleted{ModelID: fraud, Version: 2, Reason: events.Plain("withdrawn data")}},
 		{name: "a version that was deleted is nothing to delete", given: all(model, gone(2)), when: remove("2", Deletion{}), so: at(2)},
 		{name: "a version that never was is not found", given: model, when: remove("9", Deletion{}), refused: NotFoundError{What: CodeVersionNotFound, Name: "fraud/9"}},
+		{name: "a version in a gap never was", given: all(model, version(fraud, 9, "")), when: remove("5", Deletion{}), refused: NotFoundError{What: CodeVersionNotFound, Name: "fraud/5"}},
 		{name: "a deployed version can't be deleted, and the refusal names where", given: all(model, deployed(scorer, fraud, 2)), when: remove("2", Deletion{Cascade: true}), refused: RuleError{Rule: CodeVersionDeployed}, saying: "prod/scorer"},
 		{name: "a version that was deployed can", given: all(model, deployed(scorer, fraud, 2), deployed(scorer, fraud, 3)), when: remove("2", Deletion{}), then: gone(2)},
 		{name: "an aliased version needs cascade", given: all(model, assigned(fraud, "champion", 2)), when: remove("2", Deletion{}), refused: RuleError{Rule: CodeVersionAliased}, saying: "@champion"},

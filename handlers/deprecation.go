@@ -35,6 +35,7 @@ func (cmd *DeprecateVersion) check() error {
 		c.fail("/sunset", "time", "%q is not a time such as 2026-12-31T00:00:00Z", d.Sunset)
 	}
 	if d.Replacement != "" {
+		c.length("/replacement", d.Replacement, MaxWhole)
 		if _, _, err := SplitReference("/replacement", d.Replacement); err != nil {
 			c.fail("/replacement", "reference", "%q is not a reference such as fraud/9", d.Replacement)
 		}

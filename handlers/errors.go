@@ -27,6 +27,7 @@ const (
 	CodeForeignHost        Code = "foreign_host"
 	CodeModelExists        Code = "model_exists"
 	CodeSemverExists       Code = "semver_exists"
+	CodeVersionNumberTaken Code = "version_number_taken"
 	CodeVersionDeprecated  Code = "version_deprecated"
 	CodeVersionDeployed    Code = "version_deployed"
 	CodeVersionAliased     Code = "version_aliased"
@@ -61,41 +62,74 @@ const (
 type Row struct {
 	Status int    // HTTP
 	Exit   int    // of the command line
+	MLflow string // error_code of the MLflow dialect, one of its own
 	Title  string // for people, the same for every error of the code
 }
 
+// MLflow's error codes that are in use here (mlflow/protos/databricks.proto).
+const (
+	mlflowInvalid     = "INVALID_PARAMETER_VALUE"
+	mlflowNotFound    = "RESOURCE_DOES_NOT_EXIST"
+	mlflowNoEndpoint  = "ENDPOINT_NOT_FOUND"
+	mlflowDenied      = "PERMISSION_DENIED"
+	mlflowExists      = "RESOURCE_ALREADY_EXISTS"
+	mlflowConflict    = "RESOURCE_CONFLICT"
+	mlflowLimit       = "REQUEST_LIMIT_EXCEEDED"
+	mlflowUnavailable = "TEMPORARILY_UNAVAILABLE"
+	mlflowInternal    = "INTERNAL_ERROR"
+)
+
+// mlflowStatuses has the HTTP status of each of MLflow's error codes, as its own
+// server has them. Its clients repeat a request on 429, 500, 502, 503 and 504.
+var mlflowStatuses = map[string]int{
+	mlflowInvalid:     http.StatusBadRequest,
+	mlflowNotFound:    http.StatusNotFound,
+	mlflowNoEndpoint:  http.StatusNotFound,
+	mlflowDenied:      http.StatusForbidden,
+	mlflowExists:      http.StatusBadRequest,
+	mlflowConflict:    http.StatusConflict,
+	mlflowLimit:       http.StatusTooManyRequests,
+	mlflowUnavailable: http.StatusServiceUnavailable,
+	mlflowInternal:    http.StatusInternalServerError,
+}
+
+// MLflowStatus is the HTTP status in the MLflow dialect, 0 for a row without an
+// MLflow code.
+func (r Row) MLflowStatus() int { return mlflowStatuses[r.MLflow] }
+
 // Errors is the one table of errors. Every code is in it.
 var Errors = map[Code]Row{
-	CodeInvalid:            {http.StatusBadRequest, ExitInvalid, "Invalid request"},
-	CodeTooLarge:           {http.StatusRequestEntityTooLarge, ExitInvalid, "Too large"},
-	CodeModelNotFound:      {http.StatusNotFound, ExitNotFound, "Model not found"},
-	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, "Version not found"},
-	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, "Target not found"},
-	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, "Event not found"},
-	CodePrincipalNotFound:  {http.StatusNotFound, ExitNotFound, "Principal not found"},
-	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, "No such resource"},
-	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, "Method not allowed"},
-	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, "Unsupported media type"},
-	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, "Host not allowed"},
-	CodeModelExists:        {http.StatusConflict, ExitConflict, "Model exists"},
-	CodeSemverExists:       {http.StatusConflict, ExitConflict, "Semantic version exists"},
-	CodeVersionDeprecated:  {http.StatusConflict, ExitRule, "Version is deprecated"},
-	CodeVersionDeployed:    {http.StatusConflict, ExitRule, "Version is deployed"},
-	CodeVersionAliased:     {http.StatusConflict, ExitRule, "Version has aliases"},
-	CodeVersionGone:        {http.StatusConflict, ExitRule, "Version is gone"},
-	CodeTransition:         {http.StatusConflict, ExitRule, "Transition is not allowed"},
-	CodeStageInUse:         {http.StatusConflict, ExitRule, "Stage is in use"},
-	CodeTargetInUse:        {http.StatusConflict, ExitRule, "Target is in use"},
-	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, "Nothing to roll back to"},
-	CodeNotAGeneration:     {http.StatusConflict, ExitRule, "Not a generation to roll back to"},
-	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, "Precondition failed"},
-	CodeKeyReused:          {http.StatusUnprocessableEntity, ExitConflict, "Idempotency key was used for another request"},
-	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, "Too many requests are waiting"},
-	CodeDiskFull:           {http.StatusServiceUnavailable, ExitUnavailable, "The disk of the log is nearly full"},
-	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, "The log is unavailable"},
-	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, "The outcome is unknown"},
-	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, "The sequence was not reached in time"},
-	CodeInternal:           {http.StatusInternalServerError, ExitInternal, "Internal error"},
+	CodeInvalid:            {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Invalid request"},
+	CodeTooLarge:           {http.StatusRequestEntityTooLarge, ExitInvalid, mlflowInvalid, "Too large"},
+	CodeModelNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Model not found"},
+	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Version not found"},
+	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Target not found"},
+	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Event not found"},
+	CodePrincipalNotFound:  {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
+	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNoEndpoint, "No such resource"},
+	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, mlflowNoEndpoint, "Method not allowed"},
+	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, mlflowInvalid, "Unsupported media type"},
+	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, mlflowDenied, "Host not allowed"},
+	CodeModelExists:        {http.StatusConflict, ExitConflict, mlflowExists, "Model exists"},
+	CodeSemverExists:       {http.StatusConflict, ExitConflict, mlflowExists, "Semantic version exists"},
+	CodeVersionNumberTaken: {http.StatusConflict, ExitRule, mlflowConflict, "Version number is taken"},
+	CodeVersionDeprecated:  {http.StatusConflict, ExitRule, mlflowConflict, "Version is deprecated"},
+	CodeVersionDeployed:    {http.StatusConflict, ExitRule, mlflowConflict, "Version is deployed"},
+	CodeVersionAliased:     {http.StatusConflict, ExitRule, mlflowConflict, "Version has aliases"},
+	CodeVersionGone:        {http.StatusConflict, ExitRule, mlflowConflict, "Version is gone"},
+	CodeTransition:         {http.StatusConflict, ExitRule, mlflowConflict, "Transition is not allowed"},
+	CodeStageInUse:         {http.StatusConflict, ExitRule, mlflowConflict, "Stage is in use"},
+	CodeTargetInUse:        {http.StatusConflict, ExitRule, mlflowConflict, "Target is in use"},
+	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
+	CodeNotAGeneration:     {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
+	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, mlflowInvalid, "Precondition failed"},
+	CodeKeyReused:          {http.StatusUnprocessableEntity, ExitConflict, mlflowConflict, "Idempotency key was used for another request"},
+	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, mlflowLimit, "Too many requests are waiting"},
+	CodeDiskFull:           {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The disk of the log is nearly full"},
+	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The log is unavailable"},
+	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The outcome is unknown"},
+	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The sequence was not reached in time"},
+	CodeInternal:           {http.StatusInternalServerError, ExitInternal, mlflowInternal, "Internal error"},
 }
 
 // Refusal is an error with a code. Error gives the native text, which says what

@@ -94,6 +94,33 @@ func TestEveryRowOfTheTableIsWhole(t *testing.T) {
 	}
 }
 
+// TestEveryCodeHasItsPlaceInMLflow: its clients go by the status whether to send a
+// request again, so that a refusal must have none of those.
+func TestEveryCodeHasItsPlaceInMLflow(t *testing.T) {
+	for code, row := range Errors {
+		status := row.MLflowStatus()
+		if row.MLflow == "" || http.StatusText(status) == "" {
+			t.Errorf("%s: MLflow's code %q has the status %d", code, row.MLflow, status)
+		}
+		again, refused := status == 429 || status >= 500, row.Status < 500 && row.Status != 429
+		if again == refused || (status == 500) != (code == CodeInternal) {
+			t.Errorf("%s: the status is %d, and %d in MLflow", code, row.Status, status)
+		}
+	}
+	for code, want := range map[Code]Row{ // what its clients know
+		CodeModelNotFound: {Status: 404, MLflow: "RESOURCE_DOES_NOT_EXIST"}, CodeVersionNotFound: {Status: 404, MLflow: "RESOURCE_DOES_NOT_EXIST"},
+		CodeRouteNotFound: {Status: 404, MLflow: "ENDPOINT_NOT_FOUND"}, CodeModelExists: {Status: 400, MLflow: "RESOURCE_ALREADY_EXISTS"},
+		CodeInvalid: {Status: 400, MLflow: "INVALID_PARAMETER_VALUE"}, CodeTooLarge: {Status: 400, MLflow: "INVALID_PARAMETER_VALUE"},
+		CodePreconditionFailed: {Status: 400, MLflow: "INVALID_PARAMETER_VALUE"}, CodeVersionDeployed: {Status: 409, MLflow: "RESOURCE_CONFLICT"},
+		CodeKeyReused: {Status: 409, MLflow: "RESOURCE_CONFLICT"}, CodeBusy: {Status: 429, MLflow: "REQUEST_LIMIT_EXCEEDED"},
+		CodeOutcomeUnknown: {Status: 503, MLflow: "TEMPORARILY_UNAVAILABLE"}, CodeInternal: {Status: 500, MLflow: "INTERNAL_ERROR"},
+	} {
+		if got := Errors[code]; got.MLflow != want.MLflow || got.MLflowStatus() != want.Status {
+			t.Errorf("%s is %d %s in MLflow, want %d %s", code, got.MLflowStatus(), got.MLflow, want.Status, want.MLflow)
+		}
+	}
+}
+
 func TestARefusalSaysWhatHappenedToWhatAndWhatToDo(t *testing.T) {
 	examples := map[Refusal]string{ // pointers, since not all refusals can be keys
 		&InvalidError{[]FieldError{{"/name", "required", "is required"}, {"", "json", "the body is not JSON"}}}: "/name is required; the body is not JSON",

@@ -63,6 +63,7 @@ func (cmd *ChangeLifecycle) check() error {
 		}
 	}
 	c.count("/transitions", len(s.Transitions), MaxStages*MaxStages)
+	c.count("/exclusive", len(s.Exclusive), MaxStages)
 	c.length("/reason", s.Reason, MaxReason)
 	return c.err()
 }

@@ -44,7 +44,7 @@ func TestEveryCommandKeepsItsPromises(t *testing.T) {
 			state.Apply(e)
 			wantAlreadySo(t, state, cmd)
 		}
-		wantVersionsWithoutGaps(t, state)
+		wantVersionsInOrder(t, state)
 	})
 }
 
@@ -116,7 +116,10 @@ func wantAlreadySo(t *rapid.T, state *projections.State, cmd Command) {
 		}
 		return
 	case *RegisterVersion:
-		if c.Spec.Semver != "" && CodeOf(err) != CodeSemverExists {
+		if c.Spec.Version != 0 && CodeOf(err) != CodeVersionNumberTaken {
+			t.Fatalf("registering its number again gives %v, %v", d, err)
+		}
+		if c.Spec.Version == 0 && c.Spec.Semver != "" && CodeOf(err) != CodeSemverExists {
 			t.Fatalf("registering it again gives %v, %v", d, err)
 		}
 		return
@@ -140,18 +143,20 @@ func wantAlreadySo(t *rapid.T, state *projections.State, cmd Command) {
 	}
 }
 
-func wantVersionsWithoutGaps(t *rapid.T, state *projections.State) {
+// wantVersionsInOrder: numbers rise as versions are registered, from 1.
+func wantVersionsInOrder(t *rapid.T, state *projections.State) {
 	v := state.At(state.Applied())
 	for m := range v.Models("") {
-		want := m.LastVersion
-		for version := range v.Versions(m.ID, m.LastVersion+1) {
-			if version.ID.Version != want {
-				t.Fatalf("%s has version %d where %d should be", m.Name, version.ID.Version, want)
+		registered := v.Sequence + 1
+		for version := range v.Versions(m.ID, m.LastVersion) {
+			r, ok := v.Registration(version.ID)
+			if !ok || r.Sequence >= registered || version.ID.Version < 1 {
+				t.Fatalf("%s/%d was registered with event %d, the one above it with %d", m.Name, version.ID.Version, r.Sequence, registered)
 			}
-			want--
+			registered = r.Sequence
 		}
-		if want != 0 {
-			t.Fatalf("%s has no version %d", m.Name, want)
+		if m.LatestVersion != m.LastVersion { // nothing is deleted here
+			t.Fatalf("%s has version %d where the last number is %d", m.Name, m.LatestVersion, m.LastVersion)
 		}
 	}
 }
@@ -177,6 +182,7 @@ var (
 	someText    = mostly([]string{"", "because", "größe\n"}, "\xff")
 	someVersion = mostly([]int{1, 2, 3}, 0, 4)
 	someTags    = mostly([]map[string]string{nil, {"team": "payments"}}, map[string]string{"": "x"})
+	someNumber  = mostly([]int{0}, 1, 2, 3, 4, 9, -1)
 	someSource  = mostly([]string{"s3://models/x", "/models/x"}, "https://user:secret@example.org", "")
 	someBase    = mostly([]string{""}, "fraud/1", "churn@champion", "fraud/latest", "fraud")
 	someUnsure  = mostly([]*uint64{nil}, new(uint64))
@@ -189,7 +195,7 @@ var randomCommand = rapid.OneOf(
 	}),
 	rapid.Custom(func(t *rapid.T) Command {
 		return &RegisterVersion{someModel.Draw(t, "model"), VersionSpec{
-			Semver: someSemver.Draw(t, "semver"), Source: someSource.Draw(t, "source"), BaseModel: someBase.Draw(t, "base"),
+			Version: someNumber.Draw(t, "number"), Semver: someSemver.Draw(t, "semver"), Source: someSource.Draw(t, "source"), BaseModel: someBase.Draw(t, "base"),
 			Tags: someTags.Draw(t, "tags"), Description: someText.Draw(t, "description"),
 			Metrics: rapid.MapOfN(rapid.SampledFrom([]string{"auc", "größe", "a/b"}), rapid.Float64(), 0, 3).Draw(t, "metrics"),
 		}}

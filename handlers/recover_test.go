@@ -348,7 +348,9 @@ func badEvents(t *testing.T, registry events.Event) map[string]events.Encoded {
 	}
 	edited := func(header, value string) events.Encoded {
 		encoded := encode(func(*events.Event) {})
-		encoded.Header[header] = []string{value}
+		encoded.Header = slices.DeleteFunc(encoded.Header, func(f events.HeaderField) bool { return f.Name == header })
+		encoded.Header = append(encoded.Header, events.HeaderField{Name: header, Value: value})
+		slices.SortFunc(encoded.Header, func(a, b events.HeaderField) int { return strings.Compare(a.Name, b.Name) })
 		return encoded
 	}
 	plain := encode(func(*events.Event) {})

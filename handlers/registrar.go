@@ -214,15 +214,23 @@ func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
 func (r *Registrar) await(p *pending) (Outcome, error) {
 	deadline := time.NewTimer(r.cfg.Deadline) // a context's would cost three times as much
 	defer deadline.Stop()
-	select {
-	case <-p.replied:
-		return p.answer.outcome, p.answer.err
-	case <-deadline.C:
-		return p.giveUp("the log gave no answer in time")
-	case <-p.ctx.Done():
-		return p.giveUp("the log gave no answer in time")
-	case <-r.done:
-		return p.giveUp("the registry has stopped")
+	patience := p.Patience - r.cfg.Deadline // beyond the deadline
+	for {
+		select {
+		case <-p.replied:
+			return p.answer.outcome, p.answer.err
+		case <-deadline.C:
+			if patience > 0 && p.progress.Load() == sent {
+				deadline.Reset(patience)
+				patience = 0
+				continue
+			}
+			return p.giveUp("the log gave no answer in time")
+		case <-p.ctx.Done():
+			return p.giveUp("the log gave no answer in time")
+		case <-r.done:
+			return p.giveUp("the registry has stopped")
+		}
 	}
 }
 
@@ -432,10 +440,13 @@ func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
 	}
 	return r.apply(p, events.Event{
 		Sequence: tip.Sequence + 1, ID: p.id, Registry: tip.Registry().ID, Time: recordedAt(r.cfg.Now(), tip.Recorded()),
-		Principal: p.Principal, CorrelationID: p.CorrelationID, CausationID: p.CausationID, TraceParent: p.TraceParent,
+		Occurred: p.occurred(), Principal: p.Principal, CorrelationID: p.CorrelationID, CausationID: p.CausationID, TraceParent: p.TraceParent,
 		Key: p.key, Request: p.content, Data: d.event,
 	})
 }
+
+// occurred gives the request's OccurredAt as events spell times.
+func (p *pending) occurred() time.Time { return p.OccurredAt.UTC().Truncate(time.Millisecond) }
 
 // apply puts an event on top of the state, where nobody sees it yet.
 func (r *Registrar) apply(p *pending, e events.Event) (Outcome, *events.Encoded, error) {

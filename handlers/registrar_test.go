@@ -317,6 +317,13 @@ func TestARequestAfterTheEndIsUnavailable(t *testing.T) {
 	r.holds()
 }
 
+func TestARequestHasTenSecondsAndAPlaceAmong4096(t *testing.T) {
+	r := newRegistry(t, func(c *Config) { c.Deadline, c.Queue = 0, 0 })
+	if r.cfg.Deadline != 10*time.Second || cap(r.queue) != 4096 {
+		t.Errorf("a request has %s, and a place among %d", r.cfg.Deadline, cap(r.queue))
+	}
+}
+
 func TestAQueueThatIsFullIsBusy(t *testing.T) {
 	r := newRegistry(t, func(c *Config) { c.Queue = 1 })
 	r.log.away.Store(forGood)

@@ -223,7 +223,7 @@ func TestATipThatCantBeConfirmedIsNoAnswer(t *testing.T) {
 func TestAnEventThatCantBeReadStopsAReplica(t *testing.T) {
 	log := openLog(t, natslog.Config{})
 	r := replicasOn(t, 1, func(int) events.Log { return log })[0]
-	unreadable := events.Encoded{Subject: "modelog.events.model.01KXFT0000REG1STRY00000000.model.exploded", Header: map[string][]string{"ce-id": {"1"}}}
+	unreadable := events.Encoded{Subject: "modelog.events.model.01KXFT0000REG1STRY00000000.model.exploded", Header: []events.HeaderField{{Name: "ce-id", Value: "1"}}}
 	if err := log.Log.Append(t.Context(), r.cfg.Runner.Visible(), []events.Encoded{unreadable}); err != nil {
 		t.Fatal(err)
 	}

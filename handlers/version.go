@@ -12,12 +12,17 @@ import (
 
 // VersionSpec describes a new model version. Only the source is required.
 type VersionSpec struct {
+	// Version is the number it is to have, higher than any that the model ever
+	// gave; 0 for the next one. It is for those who bring versions along.
+	Version     int                `json:"version,omitzero"`
 	Semver      string             `json:"semver,omitempty"`
 	Bump        string             `json:"bump,omitempty"` // major, minor, patch or auto, instead of semver
 	Source      string             `json:"source"`
 	Format      string             `json:"format,omitempty"`
 	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
 	RunID       string             `json:"run_id,omitempty"`
+	RunLink     string             `json:"run_link,omitempty"`     // URI of the run
+	LoggedModel string             `json:"logged_model,omitempty"` // id in the tracker, such as MLflow's m-1234
 	Code        *events.Code       `json:"code,omitempty"`
 	Datasets    []events.Dataset   `json:"datasets,omitempty"`
 	Parameters  map[string]string  `json:"parameters,omitempty"`
@@ -41,6 +46,9 @@ func (cmd *RegisterVersion) check() error {
 	var c checker
 	c.length("model", cmd.Model, MaxName)
 	s := &cmd.Spec
+	if s.Version < 0 || s.Version > MaxVersion {
+		c.fail("/version", "range", "must be a number from 1 to %d, or absent for the next one", MaxVersion)
+	}
 	if s.Semver != "" {
 		if _, err := semver.StrictNewVersion(s.Semver); err != nil {
 			c.fail("/semver", "semantic_version", "%q is not a semantic version such as 2.1.0 (semver.org)", s.Semver)
@@ -60,6 +68,10 @@ func (cmd *RegisterVersion) check() error {
 	}
 	c.text("/format", s.Format, MaxShort)
 	c.text("/run_id", s.RunID, MaxShort)
+	if s.RunLink != "" {
+		c.uri("/run_link", s.RunLink)
+	}
+	c.text("/logged_model", s.LoggedModel, MaxShort)
 	c.length("/description", s.Description, MaxDescription)
 	c.tags(s.Tags)
 	c.pairs("/parameters", s.Parameters, MaxParameters)
@@ -147,16 +159,38 @@ func (cmd *RegisterVersion) decide(v projections.View, _ occasion) (decision, er
 		}
 		base = &id
 	}
+	number, err := chooseNumber(m, s)
+	if err != nil {
+		return decision{}, err
+	}
 	chosen, err := chooseSemver(v, m, s, base)
 	if err != nil {
 		return decision{}, err
 	}
 	return write(events.VersionRegistered{
-		ModelID: m.ID, Version: m.LastVersion + 1, Semver: chosen, Source: s.Source, Format: s.Format,
-		Artifacts: s.Artifacts, RunID: s.RunID, Code: s.Code, Datasets: s.Datasets, Parameters: s.Parameters,
+		ModelID: m.ID, Version: number, Semver: chosen, Source: s.Source, Format: s.Format,
+		Artifacts: s.Artifacts, RunID: s.RunID, RunLink: s.RunLink, LoggedModel: s.LoggedModel, Code: s.Code,
+		Datasets: s.Datasets, Parameters: s.Parameters,
 		Metrics: s.Metrics, Signature: s.Signature, BaseModel: base, Tags: s.Tags,
 		Description: events.Plain(s.Description),
 	})
+}
+
+// chooseNumber gives the number of a new version: the one that was asked for, if
+// none as high was ever given, or the next one. Gaps are legal: who brings
+// versions along leaves out those that were deleted where they come from.
+func chooseNumber(m *projections.Model, s VersionSpec) (int, error) {
+	switch {
+	case s.Version > m.LastVersion:
+		return s.Version, nil
+	case s.Version > 0:
+		return 0, RuleError{CodeVersionNumberTaken, fmt.Sprintf("%s has given the numbers up to %d already; choose a higher one than %d, or none for the next",
+			m.Name, m.LastVersion, s.Version)}
+	case m.LastVersion >= MaxVersion:
+		return 0, RuleError{CodeVersionNumberTaken, fmt.Sprintf("%s has given its last number, %d; register another model", m.Name, m.LastVersion)}
+	default:
+		return m.LastVersion + 1, nil
+	}
 }
 
 func (cmd *RegisterVersion) etag(v projections.View) (uint64, bool) { return modelETag(v, cmd.Model) }

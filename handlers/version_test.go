@@ -24,6 +24,27 @@ func TestRegisterVersion(t *testing.T) {
 	signature := &events.Signature{Inputs: []events.Object{{"name": "amount", "type": "double"}}}
 	runScenarios(t, []scenario{
 		{name: "the first version is 1, and only its source is required", given: one, when: register(VersionSpec{Source: "s3://models/x"}), then: first(events.VersionRegistered{})},
+		{
+			name: "a number may be given, if it is higher than any before", given: two,
+			when: register(VersionSpec{Source: "s3://models/x", Version: 7}), then: version(fraud, 7, ""),
+		},
+		{name: "the first number may be any", given: one, when: register(VersionSpec{Source: "s3://models/x", Version: MaxVersion}), then: version(fraud, MaxVersion, "")},
+		{name: "the next number goes on from one that was given", given: all(two, version(fraud, 7, "")), when: register(VersionSpec{Source: "s3://models/x"}), then: version(fraud, 8, "")},
+		{
+			name: "a number that was given is taken", given: two, when: register(VersionSpec{Source: "x", Version: 2}),
+			refused: RuleError{Rule: CodeVersionNumberTaken}, saying: "fraud has given the numbers up to 2",
+		},
+		{name: "a number in a gap is taken", given: all(two, version(fraud, 7, "")), when: register(VersionSpec{Source: "x", Version: 5}), refused: RuleError{Rule: CodeVersionNumberTaken}},
+		{
+			name: "the number of a version that was deleted is taken", given: all(two, events.VersionDeleted{ModelID: fraud, Version: 2}),
+			when: register(VersionSpec{Source: "x", Version: 2}), refused: RuleError{Rule: CodeVersionNumberTaken},
+		},
+		{
+			name: "after the last number there is none", given: all(one, version(fraud, MaxVersion, "")), when: register(VersionSpec{Source: "x"}),
+			refused: RuleError{Rule: CodeVersionNumberTaken}, saying: "its last number",
+		},
+		{name: "a number is not negative", given: one, when: register(VersionSpec{Source: "x", Version: -1}), refused: invalid("/version range")},
+		{name: "a number has a limit", given: one, when: register(VersionSpec{Source: "x", Version: MaxVersion + 1}), refused: invalid("/version range")},
 		{name: "the next version is one more", given: two, when: register(VersionSpec{Source: "s3://models/x"}), then: version(fraud, 3, "")},
 		{
 			name: "versions are numbered within their model", given: all(two, registered(churn, "churn")),
@@ -33,14 +54,14 @@ func TestRegisterVersion(t *testing.T) {
 			name: "everything that was said is in the event", given: two,
 			when: register(VersionSpec{
 				Semver: "3.0.0-rc.1", Source: "/models/fraud/3", Format: "onnx",
-				Artifacts: []events.Artifact{{Path: "model.onnx", SHA256: digest, Size: 12}}, RunID: "b4f1",
+				Artifacts: []events.Artifact{{Path: "model.onnx", SHA256: digest, Size: 12}}, RunID: "b4f1", RunLink: "https://tracker.example.org/#/runs/b4f1", LoggedModel: "m-5a0c",
 				Code: &events.Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"}, Datasets: []events.Dataset{{Name: "d", Digest: "sha256:" + digest, Role: "train"}, {Name: "e"}},
 				Parameters: map[string]string{"C": "1.0"}, Metrics: map[string]float64{"auc": 0.91, "loss": math.Inf(1)},
 				Signature: signature, BaseModel: "fraud/1", Tags: map[string]string{"team": "payments"}, Description: "third\nattempt",
 			}),
 			then: events.VersionRegistered{
 				ModelID: fraud, Version: 3, Semver: "3.0.0-rc.1", Source: "/models/fraud/3", Format: "onnx",
-				Artifacts: []events.Artifact{{Path: "model.onnx", SHA256: digest, Size: 12}}, RunID: "b4f1",
+				Artifacts: []events.Artifact{{Path: "model.onnx", SHA256: digest, Size: 12}}, RunID: "b4f1", RunLink: "https://tracker.example.org/#/runs/b4f1", LoggedModel: "m-5a0c",
 				Code: &events.Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"}, Datasets: []events.Dataset{{Name: "d", Digest: "sha256:" + digest, Role: "train"}, {Name: "e"}},
 				Parameters: map[string]string{"C": "1.0"}, Metrics: map[string]float64{"auc": 0.91, "loss": math.Inf(1)},
 				Signature: signature, BaseModel: &events.VersionID{ModelID: fraud, Version: 1}, Tags: map[string]string{"team": "payments"}, Description: events.Plain("third\nattempt"),
@@ -88,6 +109,13 @@ func TestRegisterVersion(t *testing.T) {
 		{name: "a source of 4097 bytes is refused, though it has fewer characters", given: one, when: register(VersionSpec{Source: strings.Repeat("s", 4_095) + "ö"}), refused: invalid("/source max_length")},
 		{name: "a source with a line break is refused", given: one, when: register(VersionSpec{Source: "s3://x\n"}), refused: invalid("/source no_control_characters")},
 		{name: "a source that isn't UTF-8 is refused", given: one, when: register(VersionSpec{Source: "s3://\xff"}), refused: invalid("/source utf8")},
+		{name: "a run link is no place for credentials", given: one, when: register(VersionSpec{Source: "x", RunLink: "https://me:secret@tracker.example.org/"}), refused: invalid("/run_link no_credentials")},
+		{name: "run link and logged model have limits", given: one, when: register(VersionSpec{
+			Source: "x", RunLink: strings.Repeat("l", 4_095) + "ö", LoggedModel: strings.Repeat("m", 256),
+		}), refused: invalid("/run_link max_length", "/logged_model max_length")},
+		{name: "run link and logged model are one line each", given: one, when: register(VersionSpec{
+			Source: "x", RunLink: "a\nb", LoggedModel: "a\tb",
+		}), refused: invalid("/run_link no_control_characters", "/logged_model no_control_characters")},
 		{name: "format, run id and description have limits", given: one, when: register(VersionSpec{
 			Source: "x", Format: strings.Repeat("f", 256), RunID: "a\tb", Description: strings.Repeat("d", 100_001),
 		}), refused: invalid("/format max_length", "/run_id no_control_characters", "/description max_length")},

@@ -24,7 +24,8 @@ type Model struct {
 	UpdatedMilli  int64             `json:"updated_at"`
 	CreatedBy     string            `json:"created_by,omitempty"` // principal
 	OwnLifecycle  *events.Lifecycle `json:"lifecycle,omitempty"`  // nil for the default one
-	Renamed       uint64            `json:"renamed,omitzero"`     // sequence of the last renaming
+	Renamed       uint64            `json:"renamed,omitzero"`     // sequence of the last renaming, 0 for none
+	RenamedMilli  int64             `json:"renamed_at,omitzero"`  // and when that was
 }
 
 // Tags gives the model's tags, nil for none.
@@ -34,7 +35,7 @@ func (m *Model) Tags() map[string]string { return unpackTags(m.PackedTags) }
 func (m *Model) CreatedAt() time.Time { return fromMilli(m.CreatedMilli) }
 
 // UpdatedAt is when the model itself last changed, or a version of it came, went
-// or moved to another stage.
+// or moved to another stage. Tags and aliases don't count, as MLflow has it.
 func (m *Model) UpdatedAt() time.Time { return fromMilli(m.UpdatedMilli) }
 
 // Lifecycle gives the model's stages and their rules.
@@ -57,14 +58,20 @@ func (s *State) modelDescribed(c change, e events.ModelDescribed) {
 	s.reviseModel(c, e.ModelID, func(m *Model) {
 		m.Description = changedText(m.Description, e.Description)
 		m.PackedTags = changedTags(m.PackedTags, e.Tags, e.RemovedTags)
-		m.UpdatedMilli = c.at
+		if e.Description != nil {
+			m.UpdatedMilli = c.at
+		}
 	})
 }
 
 func (s *State) modelRenamed(c change, e events.ModelRenamed) {
 	s.modelNames.remove(c.sequence, e.From)
 	s.modelNames.put(c.sequence, e.To, e.ModelID)
-	s.reviseModel(c, e.ModelID, func(m *Model) { m.Name, m.Renamed, m.UpdatedMilli = e.To, c.sequence, c.at })
+	s.reviseModel(c, e.ModelID, func(m *Model) {
+		m.Name, m.UpdatedMilli = e.To, c.at
+		m.Renamed, m.RenamedMilli = c.sequence, c.at
+	})
+	s.updates.all(c.sequence, e.ModelID)
 }
 
 func (s *State) modelLifecycleChanged(c change, e events.ModelLifecycleChanged) {

@@ -196,6 +196,7 @@ func ReadSnapshot(data []byte) (*State, error) {
 	}
 	s.registry = Registry{ID: head.Registry, Level: head.Level, CreatedAt: head.Created}
 	s.applied = head.Sequence
+	updates := s.gatherUpdates()
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, t := range s.all {
@@ -205,6 +206,7 @@ func ReadSnapshot(data []byte) (*State, error) {
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("read a snapshot: %w", err)
 	}
+	updates()
 	return s, nil
 }
 
@@ -339,8 +341,14 @@ func (t *table[K, V]) restoreRevision(u *events.Unpacker, words words, key *K, b
 	case withBefore:
 		rev.value = before.value
 	default:
-		if err = u.Value(&rev.value); err == nil && t.share != nil {
+		if err = u.Value(&rev.value); err != nil {
+			return rev, err
+		}
+		if t.share != nil {
 			t.share(words, key, rev.value, before.value)
+		}
+		if t.restored != nil {
+			t.restored(rev.sequence(), *key, rev.value)
 		}
 	}
 	return rev, err

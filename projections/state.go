@@ -15,7 +15,7 @@ import (
 
 // FoldVersion is part of every digest: it changes when the same log gives
 // another state than before.
-const FoldVersion = 3
+const FoldVersion = 4
 
 // State is the registry as its log tells it, with all of its past. One
 // goroutine at a time may call Apply, CutAfter and Settle; everything else is
@@ -44,6 +44,8 @@ type State struct {
 	deployed    *table[deployedKey, struct{}]
 
 	keys *table[events.Hash, *KeyUse]
+
+	updates updates // guarded by lock; an index of versions, which it derives from
 
 	words words // guarded by lock
 
@@ -128,7 +130,7 @@ func (s *State) Apply(e events.Event) {
 	}
 	s.applied = e.Sequence
 	s.recorded = append(s.recorded, e.Time.UnixMilli())
-	c := change{sequence: e.Sequence, at: e.Time.UnixMilli(), by: s.words.one(e.Principal)}
+	c := change{sequence: e.Sequence, at: e.Happened().UnixMilli(), by: s.words.one(e.Principal)}
 	s.apply(c, e.Data, registration)
 	if e.Key != (events.Hash{}) {
 		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
@@ -138,7 +140,7 @@ func (s *State) Apply(e events.Event) {
 // change is what an event's envelope says about the rows it changes.
 type change struct {
 	sequence uint64
-	at       int64 // milliseconds since 1970
+	at       int64 // Happened, in milliseconds since 1970; as_of goes by recorded times
 	by       string
 }
 
@@ -202,6 +204,7 @@ func (s *State) CutAfter(sequence uint64) {
 	for _, t := range s.all {
 		t.cutAfter(sequence)
 	}
+	s.updates.cutAfter(sequence)
 	s.applied = sequence
 	s.recorded = s.recorded[:sequence]
 	if sequence == 0 {

@@ -1,7 +1,9 @@
 package projections_test
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"reflect"
@@ -85,6 +87,7 @@ type worldVersion struct {
 	deprecation *worldDeprecation
 	created     time.Time
 	updated     time.Time
+	touched     uint64 // by which event it was updated
 	by          string
 }
 
@@ -127,6 +130,16 @@ func worldOf(told []events.Event) *world {
 	return w
 }
 
+// at is when an event happened, as far as anybody says.
+func at(e events.Event) time.Time {
+	if e.Occurred.IsZero() {
+		return e.Time
+	}
+	return e.Occurred
+}
+
+func (v *worldVersion) update(e events.Event) { v.updated, v.touched = at(e), e.Sequence }
+
 func (w *world) happen(e events.Event) {
 	w.recorded = e.Time
 	if e.Key != (events.Hash{}) {
@@ -134,34 +147,43 @@ func (w *world) happen(e events.Event) {
 	}
 	switch d := e.Data.(type) {
 	case events.RegistryCreated:
-		w.registry = projections.Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: e.Time}
+		w.registry = projections.Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: at(e)}
 	case events.ModelRegistered:
 		w.models = append(w.models, &worldModel{
 			id: d.ModelID, name: d.Name, description: d.Description, tags: d.Tags, lifecycle: lifecycles[0],
-			created: e.Time, updated: e.Time, by: e.Principal, aliases: map[string]int{},
+			created: at(e), updated: at(e), by: e.Principal, aliases: map[string]int{},
 		})
 	case events.ModelDescribed:
 		m := w.model(d.ModelID)
-		m.updated = e.Time
+		if d.Description != nil {
+			m.updated = at(e)
+		}
 		describe(&m.description, &m.tags, d.Description, d.Tags, d.RemovedTags)
 	case events.ModelRenamed:
 		m := w.model(d.ModelID)
-		m.name, m.updated = d.To, e.Time
+		m.name, m.updated = d.To, at(e)
+		for _, v := range m.versions {
+			v.update(e)
+		}
 	case events.ModelLifecycleChanged:
 		m := w.model(d.ModelID)
-		m.lifecycle, m.updated = d.Lifecycle, e.Time
+		m.lifecycle, m.updated = d.Lifecycle, at(e)
 	case events.ModelDeleted:
 		w.model(d.ModelID).gone = true
 	case events.VersionRegistered:
 		m := w.model(d.ModelID)
-		m.updated = e.Time
-		m.versions = append(m.versions, &worldVersion{
+		m.updated = at(e)
+		v := &worldVersion{
 			registered: d, sequence: e.Sequence, stage: m.lifecycle.Stages[0], tags: d.Tags, description: d.Description,
-			created: e.Time, updated: e.Time, by: e.Principal,
-		})
+			created: at(e), by: e.Principal,
+		}
+		v.update(e)
+		m.versions = append(m.versions, v)
 	case events.VersionDescribed:
 		v := w.version(d.ModelID, d.Version)
-		v.updated = e.Time
+		if d.Description != nil {
+			v.update(e)
+		}
 		describe(&v.description, &v.tags, d.Description, d.Tags, d.RemovedTags)
 	case events.VersionPromoted:
 		w.move(e, events.Transition(d))
@@ -171,17 +193,19 @@ func (w *world) happen(e events.Event) {
 		w.move(e, events.Transition(d))
 	case events.VersionDeprecated:
 		v := w.version(d.ModelID, d.Version)
-		since := e.Time
+		since := at(e)
 		if v.deprecation != nil {
 			since = v.deprecation.since
 		}
-		v.deprecation, v.updated = &worldDeprecation{d.Reason, since, d.Sunset, d.Replacement}, e.Time
+		v.deprecation = &worldDeprecation{d.Reason, since, d.Sunset, d.Replacement}
+		v.update(e)
 	case events.VersionRestored:
 		v := w.version(d.ModelID, d.Version)
-		v.deprecation, v.updated = nil, e.Time
+		v.deprecation = nil
+		v.update(e)
 	case events.VersionDeleted:
 		m := w.model(d.ModelID)
-		m.updated, m.versions[d.Version-1].gone = e.Time, true
+		m.updated, m.version(d.Version).gone = at(e), true
 		maps.DeleteFunc(m.aliases, func(_ string, number int) bool { return number == d.Version })
 	case events.AliasAssigned:
 		w.model(d.ModelID).aliases[d.Alias] = d.To
@@ -189,7 +213,7 @@ func (w *world) happen(e events.Event) {
 		delete(w.model(d.ModelID).aliases, d.Alias)
 	case events.TargetDefined:
 		w.targets = append(w.targets, &worldTarget{
-			id: d.TargetID, name: projections.TargetName{Environment: d.Environment, Name: d.Name}, description: d.Description, created: e.Time, by: e.Principal,
+			id: d.TargetID, name: projections.TargetName{Environment: d.Environment, Name: d.Name}, description: d.Description, created: at(e), by: e.Principal,
 		})
 	case events.TargetDescribed:
 		w.target(d.TargetID).description = d.Description
@@ -225,7 +249,7 @@ func describe(description *events.Text, tags *map[string]string, next *events.Te
 
 func (w *world) move(e events.Event, d events.Transition) {
 	m := w.model(d.ModelID)
-	m.updated = e.Time
+	m.updated = at(e)
 	moved := map[int]string{d.Version: d.To}
 	for _, r := range d.Displaced {
 		for n := r[0]; n <= r[1]; n++ {
@@ -233,7 +257,8 @@ func (w *world) move(e events.Event, d events.Transition) {
 		}
 	}
 	for n, stage := range moved {
-		m.versions[n-1].stage, m.versions[n-1].updated = stage, e.Time
+		m.version(n).stage = stage
+		m.version(n).update(e)
 	}
 }
 
@@ -250,16 +275,41 @@ func (w *world) liveTargets() []*worldTarget {
 // live gives the numbers of the versions that are there.
 func (m *worldModel) live() []int {
 	var numbers []int
-	for i, v := range m.versions {
+	for _, v := range m.versions {
 		if !v.gone {
-			numbers = append(numbers, i+1)
+			numbers = append(numbers, v.registered.Version)
 		}
 	}
 	return numbers
 }
 
+// last gives the highest number that was ever given.
+func (m *worldModel) last() int {
+	if len(m.versions) == 0 {
+		return 0
+	}
+	return m.versions[len(m.versions)-1].registered.Version
+}
+
+func (m *worldModel) version(number int) *worldVersion {
+	return m.versions[slices.IndexFunc(m.versions, func(v *worldVersion) bool { return v.registered.Version == number })]
+}
+
 func (w *world) version(model ulid.ULID, number int) *worldVersion {
-	return w.model(model).versions[number-1]
+	return w.model(model).version(number)
+}
+
+// byUpdate gives the versions of some models by their last update.
+func byUpdate(models ...*worldModel) (places []shownUpdate) {
+	for _, m := range models {
+		for _, number := range m.live() {
+			places = append(places, shownUpdate{m.version(number).touched, number, m.name})
+		}
+	}
+	slices.SortFunc(places, func(a, b shownUpdate) int {
+		return cmp.Or(cmp.Compare(b.Sequence, a.Sequence), cmp.Compare(b.Version, a.Version))
+	})
+	return places
 }
 
 // named spells a version with the name that its model has, or had last.
@@ -290,7 +340,7 @@ func (w *world) target(id ulid.ULID) *worldTarget {
 }
 
 func (t *worldTarget) run(e events.Event, next table) {
-	next.Generation, next.Set, next.By = e.Sequence, e.Time, e.Principal
+	next.Generation, next.Set, next.By = e.Sequence, at(e), e.Principal
 	t.tables = append(t.tables, next)
 }
 
@@ -320,6 +370,7 @@ type (
 		Recorded time.Time
 		Models   []shownModel  // by name
 		Targets  []shownTarget // by name
+		Updates  []shownUpdate // newest first
 		Keys     map[events.Hash]keyUse
 	}
 	shownModel struct {
@@ -338,12 +389,19 @@ type (
 		Versions         []shownVersion // highest first
 		InStage          map[string][]int
 		Semvers          []string // highest first, with their numbers
+		Updates          []shownUpdate
+	}
+	shownUpdate struct {
+		Sequence uint64
+		Version  int
+		Model    string
 	}
 	shownVersion struct {
 		Number              int
 		Path, Stage, Semver string
 		Registered          uint64
-		Source, Format, Run string
+		Source, Format      string
+		Run, Link, Logged   string
 		Code                *events.Code
 		Base                *events.VersionID
 		BaseName            string
@@ -375,7 +433,7 @@ type (
 )
 
 func (w *world) show() shown {
-	s := shown{Registry: w.registry, Recorded: w.recorded, Keys: w.keys}
+	s := shown{Registry: w.registry, Recorded: w.recorded, Updates: byUpdate(w.liveModels()...), Keys: w.keys}
 	for _, m := range w.liveModels() {
 		s.Models = append(s.Models, w.showModel(m))
 	}
@@ -405,8 +463,8 @@ func (w *world) showModel(m *worldModel) shownModel {
 	live := m.live()
 	s := shownModel{
 		ID: m.id, Name: m.name, Path: "models/" + m.name, Description: m.description, Tags: someTags(m.tags), Lifecycle: m.lifecycle,
-		Created: m.created, Updated: m.updated, By: m.by, Latest: slices.Max(append(live, 0)), Last: len(m.versions), Live: len(live),
-		Aliases: m.aliases, InStage: map[string][]int{},
+		Created: m.created, Updated: m.updated, By: m.by, Latest: slices.Max(append(live, 0)), Last: m.last(), Live: len(live),
+		Aliases: m.aliases, InStage: map[string][]int{}, Updates: byUpdate(m),
 	}
 	for _, number := range live {
 		if w.runsOn(m.id, number) != nil {
@@ -415,16 +473,16 @@ func (w *world) showModel(m *worldModel) shownModel {
 	}
 	for _, number := range slices.Backward(live) {
 		s.Versions = append(s.Versions, w.showVersion(m, number))
-		stage := m.versions[number-1].stage
+		stage := m.version(number).stage
 		s.InStage[stage] = append(s.InStage[stage], number)
 	}
 	var semvers []*semver.Version
 	numbers := map[*semver.Version]int{}
-	for i, v := range m.versions { // a semantic version is not used again
+	for _, v := range m.versions { // a semantic version is not used again
 		if v.registered.Semver != "" {
 			sv := semver.MustParse(v.registered.Semver)
 			semvers = append(semvers, sv)
-			numbers[sv] = i + 1
+			numbers[sv] = v.registered.Version
 		}
 	}
 	slices.SortFunc(semvers, func(a, b *semver.Version) int { return b.Compare(a) })
@@ -436,11 +494,11 @@ func (w *world) showModel(m *worldModel) shownModel {
 }
 
 func (w *world) showVersion(m *worldModel, number int) shownVersion {
-	v := m.versions[number-1]
+	v := m.version(number)
 	d := v.registered
 	s := shownVersion{
 		Number: number, Path: fmt.Sprintf("models/%s/versions/%d", m.name, number), Stage: v.stage, Semver: d.Semver, Registered: v.sequence,
-		Source: d.Source, Format: d.Format, Run: d.RunID, Code: d.Code, Base: d.BaseModel, BaseName: w.named(d.BaseModel),
+		Source: d.Source, Format: d.Format, Run: d.RunID, Link: d.RunLink, Logged: d.LoggedModel, Code: d.Code, Base: d.BaseModel, BaseName: w.named(d.BaseModel),
 		Tags: someTags(v.tags), Description: v.description, Created: v.created, Updated: v.updated, By: v.by, DeployedTo: w.runsOn(m.id, number),
 	}
 	if v := v.deprecation; v != nil {
@@ -469,12 +527,14 @@ func show(v projections.View) shown {
 			s.Keys[k] = keyUse{sequence, use.Request, use.Resource}
 		}
 	}
+	s.Updates = showUpdates(v, v.AllVersionsByUpdate(projections.UpdatePlace{}))
 	for m := range v.Models("") {
 		one := shownModel{
 			ID: m.ID, Name: m.Name, Path: v.Path(events.Resource{Root: events.Root{Kind: events.ModelRoot, ID: m.ID}}), Description: m.Description,
 			Tags: someTags(m.Tags()), Lifecycle: *m.Lifecycle(), Created: m.CreatedAt(), Updated: m.UpdatedAt(), By: m.CreatedBy,
 			Latest: m.LatestVersion, Last: m.LastVersion, Live: m.LiveVersions,
 			Aliases: maps.Collect(v.Aliases(m.ID)), InStage: map[string][]int{},
+			Updates: showUpdates(v, v.VersionsByUpdate(m.ID, projections.UpdatePlace{})),
 		}
 		for id := range v.Deployed(m.ID) {
 			one.Deployed = append(one.Deployed, id.Version)
@@ -508,6 +568,14 @@ func show(v projections.View) shown {
 	return s
 }
 
+func showUpdates(v projections.View, versions iter.Seq2[*projections.Version, uint64]) (places []shownUpdate) {
+	for version, sequence := range versions {
+		name, _ := v.NameOf(version.ID.ModelID)
+		places = append(places, shownUpdate{sequence, version.ID.Version, name})
+	}
+	return places
+}
+
 func showVersion(v projections.View, version *projections.Version) shownVersion {
 	id := version.ID
 	r, ok := v.Registration(id)
@@ -516,11 +584,12 @@ func showVersion(v projections.View, version *projections.Version) shownVersion 
 	}
 	s := shownVersion{
 		Number: id.Version, Path: v.Path(events.Resource{Root: events.Root{Kind: events.ModelRoot, ID: id.ModelID}, Version: id.Version}),
-		Stage: version.Stage, Semver: r.Semver, Registered: r.Sequence, Source: r.Source, Format: r.Format, Run: r.RunID, Code: r.Code,
+		Stage: version.Stage, Semver: r.Semver, Registered: r.Sequence, Source: r.Source, Format: r.Format, Run: r.RunID, Link: r.RunLink, Logged: r.LoggedModel, Code: r.Code,
 		Base: r.BaseModel, BaseName: nameIn(v, r.BaseModel), Details: r.Details, InLog: r.InLog,
 		Tags: someTags(version.Tags()), Description: version.Description,
-		Created: r.CreatedAt(), Updated: version.UpdatedAt(), By: r.CreatedBy, Aliases: slices.Collect(v.AliasesOf(id)),
+		Created: r.CreatedAt(), By: r.CreatedBy, Aliases: slices.Collect(v.AliasesOf(id)),
 	}
+	s.Updated, _ = v.Updated(version)
 	if d := version.Deprecation; d != nil {
 		s.Deprecation = &shownDeprecation{Reason: d.Reason, Since: d.Since(), Replacement: d.Replacement, Name: nameIn(v, d.Replacement)}
 		if sunset, ok := d.Sunset(); ok {
@@ -559,16 +628,16 @@ func (w *world) wantGone(t rapid.TB, v projections.View) {
 		if m.gone && named != slices.ContainsFunc(w.liveModels(), func(o *worldModel) bool { return o.name == m.name }) {
 			t.Fatalf("as of %d, there is a model called %s: %v", v.Sequence, m.name, named)
 		}
-		for i, version := range m.versions {
-			id := events.VersionID{ModelID: m.id, Version: i + 1}
+		for _, version := range m.versions {
+			id := events.VersionID{ModelID: m.id, Version: version.registered.Version}
 			if _, _, ok := v.Version(id); ok == (m.gone || version.gone) {
-				t.Fatalf("as of %d, %s/%d is there: %v", v.Sequence, m.name, i+1, ok)
+				t.Fatalf("as of %d, %s/%d is there: %v", v.Sequence, m.name, id.Version, ok)
 			}
 			if r, ok := v.Registration(id); !ok || r.Sequence != version.sequence {
-				t.Fatalf("as of %d, %s/%d has no registration any more", v.Sequence, m.name, i+1)
+				t.Fatalf("as of %d, %s/%d has no registration any more", v.Sequence, m.name, id.Version)
 			}
 			if (m.gone || version.gone) && len(slices.Collect(v.AliasesOf(id)))+targets(v.DeployedTo(id)) > 0 {
-				t.Fatalf("as of %d, %s/%d, which is gone, has an alias or runs somewhere", v.Sequence, m.name, i+1)
+				t.Fatalf("as of %d, %s/%d, which is gone, has an alias or runs somewhere", v.Sequence, m.name, id.Version)
 			}
 		}
 		for _, stage := range stages() {
@@ -613,6 +682,9 @@ func next(t *rapid.T, w *world, last events.Event) events.Event {
 		Sequence: last.Sequence + 1, Registry: registryID, Subject: "somewhere",
 		Principal: rapid.SampledFrom([]string{"", "prn_1", "prn_2"}).Draw(t, "principal"),
 		Time:      last.Time.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "later")) * time.Millisecond),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "told later") == 0 {
+		e.Occurred = firstMoment.Add(time.Duration(rapid.IntRange(-99, 0).Draw(t, "ago")) * time.Hour)
 	}
 	// Two events with one sequence, one of them cut off, have different ids.
 	e.ID[6], e.ID[15], e.ID[0] = byte(e.Sequence), rapid.Byte().Draw(t, "id"), byte(e.Sequence>>8)
@@ -664,7 +736,8 @@ func changes(t *rapid.T, had map[string]string) (description *events.Text, set m
 		d := text(t, "description")
 		description = &d
 	}
-	set = tags(t)
+	set = maps.Clone(tags(t))
+	maps.DeleteFunc(set, func(key, value string) bool { old, there := had[key]; return there && old == value })
 	for _, key := range slices.Sorted(maps.Keys(had)) {
 		if _, again := set[key]; !again && rapid.Bool().Draw(t, "remove") {
 			removed = append(removed, key)
@@ -704,7 +777,7 @@ func changeLifecycle(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	}
 	next := rapid.SampledFrom(lifecycles[1:]).Draw(t, "lifecycle")
 	for _, number := range m.live() {
-		if stage := m.versions[number-1].stage; !slices.Contains(next.Stages, stage) || next.Holds(stage) {
+		if stage := m.version(number).stage; !slices.Contains(next.Stages, stage) || next.Holds(stage) {
 			return nil // it would be in no stage any more, or perhaps not alone
 		}
 	}
@@ -741,7 +814,7 @@ func describeVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	if m == nil {
 		return nil
 	}
-	description, set, removed, ok := changes(t, m.versions[n-1].tags)
+	description, set, removed, ok := changes(t, m.version(n).tags)
 	if !ok {
 		return nil
 	}
@@ -765,7 +838,7 @@ func deprecate(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 
 func restore(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	m, n := someVersion(t, w)
-	if m == nil || m.versions[n-1].deprecation == nil {
+	if m == nil || m.version(n).deprecation == nil {
 		return nil
 	}
 	return events.VersionRestored{ModelID: m.id, Version: n, Reason: text(t, "reason")}
@@ -791,12 +864,14 @@ func registerVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 		return nil
 	}
 	d := events.VersionRegistered{
-		ModelID: m.id, Version: len(m.versions) + 1, Source: "s3://models/x", Tags: tags(t), Description: text(t, "description"),
+		ModelID: m.id, Version: m.last() + rapid.SampledFrom([]int{1, 1, 2, 5}).Draw(t, "numbers on"), Source: "s3://models/x", Tags: tags(t), Description: text(t, "description"),
 		Format: rapid.SampledFrom([]string{"", "onnx"}).Draw(t, "format"), RunID: rapid.SampledFrom([]string{"", "b4f1"}).Draw(t, "run"),
-		Code:       rapid.SampledFrom([]*events.Code{nil, {Repository: "r", Commit: "c"}}).Draw(t, "code"),
-		Parameters: rapid.SampledFrom([]map[string]string{nil, {}, {"C": "1.0"}, {"bulky": strings.Repeat("x", 1_100)}}).Draw(t, "parameters"),
-		Metrics:    rapid.SampledFrom([]map[string]float64{nil, {"auc": 0.91, "nan": math.NaN(), "zero": math.Copysign(0, -1)}}).Draw(t, "metrics"),
-		Signature:  rapid.SampledFrom([]*events.Signature{nil, {}, {Inputs: []events.Object{{"shape": []any{int64(-1), 3.0}}}}}).Draw(t, "signature"),
+		RunLink:     rapid.SampledFrom([]string{"", "https://tracker/b4f1"}).Draw(t, "link"),
+		LoggedModel: rapid.SampledFrom([]string{"", "m-1"}).Draw(t, "logged"),
+		Code:        rapid.SampledFrom([]*events.Code{nil, {Repository: "r", Commit: "c"}}).Draw(t, "code"),
+		Parameters:  rapid.SampledFrom([]map[string]string{nil, {}, {"C": "1.0"}, {"bulky": strings.Repeat("x", 1_100)}}).Draw(t, "parameters"),
+		Metrics:     rapid.SampledFrom([]map[string]float64{nil, {"auc": 0.91, "nan": math.NaN(), "zero": math.Copysign(0, -1)}}).Draw(t, "metrics"),
+		Signature:   rapid.SampledFrom([]*events.Signature{nil, {}, {Inputs: []events.Object{{"shape": []any{int64(-1), 3.0}}}}}).Draw(t, "signature"),
 	}
 	sv := rapid.SampledFrom([]string{"", "1.0.0", "1.0.0-rc.1", "1.0.0-rc.2+b", "1.10.0", "1.9.0", "2.0.0"}).Draw(t, "semver")
 	if !slices.ContainsFunc(m.versions, func(v *worldVersion) bool { return v.registered.Semver == sv }) {
@@ -814,9 +889,9 @@ func move(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 		return nil
 	}
 	l := m.lifecycle
-	d := events.Transition{ModelID: m.id, Version: n, From: m.versions[n-1].stage, To: rapid.SampledFrom(l.Stages).Draw(t, "stage"), Reason: text(t, "reason")}
+	d := events.Transition{ModelID: m.id, Version: n, From: m.version(n).stage, To: rapid.SampledFrom(l.Stages).Draw(t, "stage"), Reason: text(t, "reason")}
 	if l.Active(d.To) && (l.Holds(d.To) || rapid.Bool().Draw(t, "archive existing")) {
-		others := slices.DeleteFunc(m.live(), func(o int) bool { return o == n || m.versions[o-1].stage != d.To })
+		others := slices.DeleteFunc(m.live(), func(o int) bool { return o == n || m.version(o).stage != d.To })
 		d.Displaced = events.Ranges(others)
 	}
 	switch from, to := slices.Index(l.Stages, d.From), slices.Index(l.Stages, d.To); {

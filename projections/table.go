@@ -24,6 +24,10 @@ type table[K any, V comparable] struct {
 	// with the value before, which may be zero; nil where nothing is to share.
 	share func(w words, key *K, value, before V)
 
+	// restored is told of each value that is read from a snapshot, and of the
+	// sequence that put it; nil for nobody.
+	restored func(sequence uint64, key K, value V)
+
 	// recent has the revisions that may still be cut off, in the order of
 	// their sequences.
 	recent []recentRevision[K, V]

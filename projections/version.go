@@ -21,6 +21,8 @@ type Registration struct {
 	Source       string            `json:"source"`
 	Format       string            `json:"format,omitempty"`
 	RunID        string            `json:"run_id,omitempty"`
+	RunLink      string            `json:"run_link,omitempty"`
+	LoggedModel  string            `json:"logged_model,omitempty"`
 	Code         *events.Code      `json:"code,omitempty"`
 	BaseModel    *events.VersionID `json:"base_model,omitempty"`
 	Details      []byte            `json:"details,omitempty"` // canonical msgpack of Details
@@ -71,7 +73,10 @@ type Version struct {
 	Description  events.Text      `json:"description,omitzero"`
 	PackedTags   []byte           `json:"tags,omitempty"`
 	UpdatedMilli int64            `json:"updated_at"`
-	Deprecation  *Deprecation     `json:"deprecation,omitempty"` // nil for none
+	// UpdatedSequence is that of the event that set UpdatedMilli. Neither knows of
+	// the model's renamings; View.Updated does.
+	UpdatedSequence uint64       `json:"updated"`
+	Deprecation     *Deprecation `json:"deprecation,omitempty"` // nil for none
 }
 
 // Deprecation says that a version should not be used any more.
@@ -92,9 +97,6 @@ func (d *Deprecation) Sunset() (at time.Time, ok bool) {
 
 // Tags gives the version's tags, nil for none.
 func (v *Version) Tags() map[string]string { return unpackTags(v.PackedTags) }
-
-// UpdatedAt is when the version last changed.
-func (v *Version) UpdatedAt() time.Time { return fromMilli(v.UpdatedMilli) }
 
 type stageKey struct {
 	ModelID ulid.ULID `json:"model_id"`
@@ -152,7 +154,7 @@ func (k semverKey) compare(o semverKey) int {
 func newRegistration(e events.Event, d events.VersionRegistered) *Registration {
 	r := &Registration{
 		Sequence: e.Sequence, Semver: d.Semver, Source: d.Source, Format: d.Format, RunID: d.RunID,
-		Code: d.Code, BaseModel: d.BaseModel, CreatedMilli: e.Time.UnixMilli(), CreatedBy: e.Principal,
+		RunLink: d.RunLink, LoggedModel: d.LoggedModel, Code: d.Code, BaseModel: d.BaseModel, CreatedMilli: e.Happened().UnixMilli(), CreatedBy: e.Principal,
 	}
 	var buf [maxDetails]byte // what stays has no room to grow
 	details := events.AppendMembers(buf[:0], e.Canonical(), "artifacts", "datasets", "metrics", "parameters", "signature")
@@ -190,8 +192,9 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered, r *Regis
 	r.Format, r.CreatedBy = s.words.one(r.Format), c.by
 	s.registrations.put(c.sequence, id, r)
 	v := &Version{
-		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, PackedTags: packTags(e.Tags), UpdatedMilli: c.at,
+		ID: id, Stage: s.lifecycleOf(c, id.ModelID).Initial(), Description: e.Description, PackedTags: packTags(e.Tags),
 	}
+	s.updated(c, v)
 	s.versions.put(c.sequence, id, v)
 	s.stages.put(c.sequence, stageKey{id.ModelID, v.Stage, id.Version}, struct{}{})
 	if sv, err := semver.StrictNewVersion(e.Semver); err == nil {
@@ -242,7 +245,9 @@ func (s *State) versionDescribed(c change, e events.VersionDescribed) {
 	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
 		v.Description = changedText(v.Description, e.Description)
 		v.PackedTags = changedTags(v.PackedTags, e.Tags, e.RemovedTags)
-		v.UpdatedMilli = c.at
+		if e.Description != nil {
+			s.updated(c, v)
+		}
 	})
 }
 
@@ -255,13 +260,15 @@ func (s *State) versionDeprecated(c change, e events.VersionDeprecated) {
 		if v.Deprecation != nil {
 			d.SinceMilli = v.Deprecation.SinceMilli
 		}
-		v.Deprecation, v.UpdatedMilli = d, c.at
+		v.Deprecation = d
+		s.updated(c, v)
 	})
 }
 
 func (s *State) versionRestored(c change, e events.VersionRestored) {
 	s.reviseVersion(c, events.VersionID{ModelID: e.ModelID, Version: e.Version}, func(v *Version) {
-		v.Deprecation, v.UpdatedMilli = nil, c.at
+		v.Deprecation = nil
+		s.updated(c, v)
 	})
 }
 
@@ -314,10 +321,19 @@ func (s *State) versionMoved(c change, e events.Transition) {
 	s.reviseModel(c, e.ModelID, func(m *Model) { m.UpdatedMilli = c.at })
 }
 
+// updated says that an event moves a version's time of update.
+func (s *State) updated(c change, v *Version) {
+	if v.UpdatedSequence != c.sequence { // one event touches a version once, whatever its steps
+		s.updates.one(c.sequence, v.ID)
+	}
+	v.UpdatedMilli, v.UpdatedSequence = c.at, c.sequence
+}
+
 func (s *State) setStage(c change, id events.VersionID, stage string) {
 	s.reviseVersion(c, id, func(v *Version) {
 		s.stages.remove(c.sequence, stageKey{id.ModelID, v.Stage, id.Version})
-		v.Stage, v.UpdatedMilli = stage, c.at
+		v.Stage = stage
+		s.updated(c, v)
 		s.stages.put(c.sequence, stageKey{id.ModelID, stage, id.Version}, struct{}{})
 	})
 }

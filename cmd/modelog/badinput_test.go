@@ -36,6 +36,9 @@ var (
 // registry with the model fraud, its version 1, and the target prod/scorer.
 func TestBadInputIsRefusedAndWritesNothing(t *testing.T) {
 	s := newFixture(t)
+	if got := s.send(t, badInput{request: "GET /v1/models", headers: []string{"Host", "registry.example:80"}}); got.code != http.StatusOK {
+		t.Errorf("an allowed host is answered %s", got.body)
+	}
 	for _, b := range badInputs(s) {
 		t.Run(b.name, func(t *testing.T) {
 			before := s.sequence()
@@ -64,7 +67,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	p, url := startOn(t, filepath.Join(t.TempDir(), "data"))
+	p, url := startOn(t, filepath.Join(t.TempDir(), "data"), "--allowed-host", "registry.example")
 	client, done := oneConnection()
 	t.Cleanup(done)
 	s := &fixture{t: t, process: p, url: url, client: client}
@@ -202,7 +205,7 @@ func badBodies() []badInput {
 
 		{name: "an array", request: models, body: `[]`},
 		{name: "a string", request: models, body: `"a"`},
-		{name: "null", request: models, body: `null`, field: "/name"},
+		{name: "null", request: models, body: ` null `},
 		{name: "a number for a name", request: models, body: `{"name":1}`, field: "/name"},
 		{name: "a list for tags", request: models, body: `{"name":"a","tags":["b"]}`, field: "/tags"},
 		{name: "a number in tags", request: models, body: `{"name":"a","tags":{"b":1}}`, field: "/tags/b"},
@@ -294,6 +297,12 @@ func badChanges() []badInput {
 		{name: "a new tag with a control character", request: model, body: `{"tags":{"a\n":"b"}}`, field: "/tags/a\n"},
 		{name: "a list of a version's tags", request: version, body: `{"tags":["a"]}`, field: "/tags"},
 		{name: "a new source", request: version, body: `{"source":"s3://y"}`, field: "/source"},
+		{name: "a new semantic version", request: version, body: `{"semver":"9.0.0"}`, field: "/semver"},
+		{name: "a new stage among the changes", request: version, body: `{"stage":"Staging"}`, field: "/stage"},
+		{name: "a lifecycle among the changes", request: model, body: `{"lifecycle":{"stages":["A","B"],"archive":"B"}}`, field: "/lifecycle"},
+		{name: "a model changed by null", request: model, body: `null`},
+		{name: "a version restored by null", request: restore, body: `null`},
+		{name: "a target emptied by null", request: undeploy, body: `null`},
 		{name: "a description of a version that is too long", request: version, body: `{"description":"` + strings.Repeat("a", 100_001) + `"}`, field: "/description"},
 		{name: "no new name", request: rename, body: `{}`, field: "/to"},
 		{name: "a new name with a slash", request: rename, body: `{"to":"a/b"}`, field: "/to"},
@@ -499,6 +508,7 @@ func badHeaders() []badInput {
 		media("a content type that is none", "application json"),
 		media("a content type like JSON", "application/json5"),
 		foreign("a foreign name", "GET /v1/models", "evil.example"),
+		foreign("a name below an allowed one", "GET /v1/models", "a.registry.example"),
 		foreign("a foreign name with a port", "GET /v1/state", "evil.example:80"),
 		foreign("a name that begins like ours", "GET /healthz", "127.0.0.1.evil.example"),
 		foreign("a write through a foreign name", models, "evil.example"),
@@ -510,6 +520,9 @@ func badHeaders() []badInput {
 		{name: "a key that was used", request: versions, body: `{"source":"s3://other"}`, headers: []string{"Idempotency-Key", "used"}, status: 422, code: handlers.CodeKeyReused},
 		bad("an ETag that is none", "If-Match", "yesterday"),
 		bad("two ETags", "If-Match", `"1", "2"`),
+		bad("an ETag of nothing", "If-Match", ""),
+		bad("an ETag of nothing, quoted", "If-Match", `""`),
+		bad("any ETag", "If-Match", "*"),
 		{name: "an ETag of something else", request: scorer, body: `{}`, headers: []string{"If-Match", `"1"`}, status: 412, code: handlers.CodePreconditionFailed, field: "If-Match"},
 		bad("an actor of 257 characters", "Modelog-Actor", strings.Repeat("a", 257)),
 		bad("an actor that isn't UTF-8", "Modelog-Actor", "\xff"),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -124,7 +123,10 @@ func openRawLog(ctx context.Context, dir string, event events.Encoded) (*rawLog,
 	if _, err := r.nc.ChanSubscribe(r.inbox, r.acks); err != nil {
 		return nil, err
 	}
-	header := nats.Header(maps.Clone(event.Header))
+	header := nats.Header{}
+	for _, f := range event.Header {
+		header[f.Name] = []string{f.Value}
+	}
 	header[jetstream.ExpectedStreamHeader] = []string{rawStreamName}
 	header[jetstream.ExpectedLastSeqHeader] = r.expected
 	r.event = &nats.Msg{Subject: event.Subject, Reply: r.inbox, Header: header, Data: event.Data}

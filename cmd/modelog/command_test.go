@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,67 @@ func TestEveryFlagSaysWhatItIsFor(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEveryCommandHasItsFlags: reads can ask about the past, writes say who, why
+// and under which key, and all of them can be read by programs. What makes or
+// describes something says what it is, and has no reason beside that.
+func TestEveryCommandHasItsFlags(t *testing.T) {
+	const (
+		reads    = "server json as-of"
+		writes   = "server json actor idempotency-key if-match"
+		reasoned = writes + " reason"
+	)
+	want := map[string]string{
+		"serve":        "data listen nats nats-creds replicas log-level reserve queue allowed-host insecure-no-auth",
+		"model create": writes, "model describe": writes, "model rename": reasoned,
+		"model lifecycle": reasoned + " stages archive transition exclusive", "model delete": reasoned + " cascade",
+		"register": writes + " source artifact create-model", "promote": reasoned + " archive-existing force",
+		"archive": reasoned, "deprecate": reasoned + " sunset replacement", "restore": reasoned, "delete": reasoned + " cascade",
+		"tag": writes, "alias set": reasoned + " if-version", "alias rm": reasoned + " if-version",
+		"target define": writes, "target rm": reasoned, "deploy": reasoned + " if-generation force", "rollback": reasoned + " to", "undeploy": reasoned,
+		"get": reads, "list models": reads + " limit", "list versions": reads + " limit", "list targets": reads + " limit",
+		"log": reads + " after limit", "state": reads, "verify": reads + " data expect", "bench": "", "demo": "",
+	}
+	shared := strings.Fields(reasoned + " as-of")
+	for line, flags := range want {
+		cmd, rest, err := testApp().rootCommand().Find(strings.Fields(line))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("there is no command %s", line)
+			continue
+		}
+		for name := range strings.FieldsSeq(flags) {
+			if cmd.Flags().Lookup(name) == nil {
+				t.Errorf("%s has no --%s", line, name)
+			}
+		}
+		if flags == "" {
+			continue
+		}
+		for _, name := range shared {
+			if cmd.Flags().Lookup(name) != nil && !slices.Contains(strings.Fields(flags), name) {
+				t.Errorf("%s has --%s, which makes no sense there", line, name)
+			}
+		}
+	}
+}
+
+func TestFlagsHaveTheirDefaults(t *testing.T) {
+	a := testApp()
+	a.getenv = func(name string) string { return map[string]string{"XDG_DATA_HOME": "/home/mara/data"}[name] }
+	for name, want := range map[string]string{
+		"serve data": "/home/mara/data/modelog", "serve listen": "127.0.0.1:7670", "serve reserve": "256MiB", "serve queue": "4096",
+		"serve insecure-no-auth": "false", "serve nats": "", "serve log-level": "info", "get server": "http://127.0.0.1:7670",
+	} {
+		command, flag, _ := strings.Cut(name, " ")
+		cmd, _, err := a.rootCommand().Find([]string{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := cmd.Flags().Lookup(flag); f == nil || f.DefValue != want {
+			t.Errorf("--%s of %s is %v, want %s", flag, command, f, want)
+		}
+	}
 }
 
 // TestExamplesAreCommandLines parses every example, up to where it would be

@@ -20,6 +20,7 @@ import (
 	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
+	"github.com/modelog/modelog/handlers/mlflow"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,6 +39,9 @@ type serveConfig struct {
 	queue          int
 	allowedHosts   []string
 	insecureNoAuth bool
+	localSources   string // of MLflow's versions: localAllowed, which it is if empty, or localDenied
+
+	natsListen string // address for native readers, empty for none
 
 	nats      string // URL of external servers, empty for the one inside
 	natsCreds string
@@ -47,6 +51,9 @@ type serveConfig struct {
 const (
 	defaultListen = "127.0.0.1:7670"
 	maxQueue      = 1 << 20
+
+	localAllowed = "allow"
+	localDenied  = "deny"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -62,6 +69,10 @@ Give the data directory a file system of its own: a group of events is made
 durable by syncing the whole file system, which waits for the neighbours' writes
 too. SIGTERM or an interrupt stops it within 10 s; a crash loses nothing that was
 acknowledged.
+
+With --nats-listen NATS clients may read the stream MODELOG_EVENTS there, and do
+nothing else. They see an event as soon as it is stored, so each is then synced by
+itself, and a crowd of writers takes longer.
 
 With --nats the log is on external JetStream servers, and several registries may
 share it; the data directory then holds snapshots only, and each registry has its
@@ -99,9 +110,11 @@ may publish to modelog.events.>.`,
 	f.Var(&cfg.reserve, "reserve", "free space below which nothing is written any more")
 	f.IntVar(&cfg.queue, "queue", 4096, "how many writes may wait before more are refused")
 	f.StringSliceVar(&cfg.allowedHosts, "allowed-host", nil, "host names that requests may be made to, beside loopback ones")
+	f.StringVar(&cfg.natsListen, "nats-listen", "", "address at which NATS clients may read the events, such as 127.0.0.1:4222")
 	f.StringVar(&cfg.nats, "nats", "", "URLs of the JetStream servers that hold the log, instead of the one inside")
 	f.StringVar(&cfg.natsCreds, "nats-creds", "", "file with the credentials for --nats")
 	f.IntVar(&cfg.replicas, "replicas", 0, "servers that hold a new log, with --nats (default 3 in a cluster, 1 on a server alone)")
+	f.StringVar(&cfg.localSources, "mlflow-local-sources", localAllowed, "allow or deny MLflow's versions with files on a local path, which are never opened")
 	f.BoolVar(&cfg.insecureNoAuth, "insecure-no-auth", false, "listen beyond loopback although nobody is authenticated")
 	return cmd
 }
@@ -112,8 +125,12 @@ func (cfg serveConfig) check() error {
 	switch {
 	case cfg.queue < 1 || cfg.queue > maxQueue:
 		return usage("--queue: %d is not a number from 1 to %d", cfg.queue, maxQueue)
+	case cfg.localSources != "" && cfg.localSources != localAllowed && cfg.localSources != localDenied:
+		return usage("--mlflow-local-sources: %q is not %s or %s", cfg.localSources, localAllowed, localDenied)
 	case cfg.nats == "" && (cfg.natsCreds != "" || cfg.replicas != 0):
 		return usage("--nats-creds and --replicas go with --nats")
+	case cfg.nats != "" && cfg.natsListen != "":
+		return usage("--nats-listen goes with the server inside; with --nats readers connect to the servers themselves")
 	case cfg.replicas < 0 || cfg.replicas > maxReplicas:
 		return usage("--replicas: %d is not a number from 1 to %d", cfg.replicas, maxReplicas)
 	}
@@ -166,8 +183,13 @@ const requestsTimeout = 5 * time.Second
 // startServer opens the log, follows it, and listens. Requests are served once
 // it returns. The data directory belongs to the server until its close.
 func startServer(ctx context.Context, cfg serveConfig, logger *slog.Logger, sync func(string) func() error) (*server, error) {
-	if err := checkListen(ctx, cfg, logger); err != nil {
+	if err := cfg.checkListen(ctx, logger, "--listen", cfg.listen, "write to the registry"); err != nil {
 		return nil, err
+	}
+	if cfg.natsListen != "" {
+		if err := cfg.checkListen(ctx, logger, "--nats-listen", cfg.natsListen, "read all events"); err != nil {
+			return nil, err
+		}
 	}
 	s := &server{logger: logger, failed: make(chan error, 1)}
 	if err := s.start(ctx, cfg, sync); err != nil {
@@ -176,22 +198,21 @@ func startServer(ctx context.Context, cfg serveConfig, logger *slog.Logger, sync
 	return s, nil
 }
 
-// checkListen refuses addresses beyond loopback: whoever can reach the server
-// can write to the registry.
-func checkListen(ctx context.Context, cfg serveConfig, logger *slog.Logger) error {
-	host, _, err := net.SplitHostPort(cfg.listen)
+// checkListen refuses addresses beyond loopback, since nobody is authenticated,
+// and those that can't be had.
+func (cfg serveConfig) checkListen(ctx context.Context, logger *slog.Logger, flag, address, anybodyCould string) error {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return usage("--listen: %v", err)
+		return usage("%s: %v", flag, err)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
-		return nil
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !cfg.insecureNoAuth {
+			return usage("%s %s is beyond loopback, where anybody could %s; "+
+				"listen on 127.0.0.1, or say --insecure-no-auth if something in front of it decides who may", flag, address, anybodyCould)
+		}
+		logger.LogAttrs(ctx, slog.LevelWarn, "listening beyond loopback without authentication: whoever can reach it can "+anybodyCould, slog.String("listen", address))
 	}
-	if !cfg.insecureNoAuth {
-		return usage("--listen %s is beyond loopback, where anybody could write to the registry; "+
-			"listen on 127.0.0.1, or say --insecure-no-auth if something in front of it decides who may", cfg.listen)
-	}
-	logger.LogAttrs(ctx, slog.LevelWarn, "listening beyond loopback without authentication: whoever can reach it can write", slog.String("listen", cfg.listen))
-	return nil
+	return canListen(ctx, flag, address)
 }
 
 func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) func() error) error {
@@ -228,9 +249,14 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 		return err
 	}
 	metrics := prometheus.NewRegistry()
+	dialect := mlflow.New(mlflow.Config{
+		Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now,
+		DenyLocalSources: cfg.localSources == localDenied, Logger: s.logger,
+	})
 	handler := api.New(api.Config{
 		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Now: time.Now, NewID: newID,
 		Release: release(), Hosts: cfg.allowedHosts, Logger: s.logger, Metrics: metrics,
+		Mounts: dialect.Mounts(),
 	})
 	metrics.MustRegister(append(handler.Collectors(), s.registrar.Collectors()...)...)
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -251,7 +277,7 @@ func (cfg serveConfig) openLog(ctx context.Context, logger *slog.Logger, sync fu
 		}
 		return log, log.Replicas(), nil
 	}
-	config := natslog.Config{Dir: cfg.data, Reserve: int64(cfg.reserve), Logger: logger}
+	config := natslog.Config{Dir: cfg.data, Reserve: int64(cfg.reserve), Listen: cfg.natsListen, Logger: logger}
 	if cfg.reserve == 0 {
 		config.Reserve = -1 // its 0 means the default
 	}
@@ -259,6 +285,9 @@ func (cfg serveConfig) openLog(ctx context.Context, logger *slog.Logger, sync fu
 		config.Sync = sync(cfg.data)
 	}
 	log, err := openLog(ctx, config)
+	if err == nil && log.URL() != "" {
+		logger.LogAttrs(ctx, slog.LevelInfo, "NATS clients may read the events", slog.String("url", log.URL()), slog.String("stream", natslog.StreamName))
+	}
 	return log, 1, err
 }
 
@@ -285,17 +314,37 @@ func lockedError(err error) error {
 	return err
 }
 
+// canListen refuses an address that can't be had before a data directory is made
+// for nothing. The listener itself is opened last, so that nobody has to wait for
+// answers while the log is read.
+func canListen(ctx context.Context, flag, address string) error {
+	listener, err := openListener(ctx, flag, address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
+}
+
+func openListener(ctx context.Context, flag, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop what runs there, or name another address with %s", err, flag)}
+	case err != nil:
+		return nil, usage("%s: %v", flag, err)
+	}
+	return listener, nil
+}
+
 func (s *server) listen(ctx context.Context, address string, handler http.Handler) error {
 	var err error
-	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return &exitError{handlers.ExitUnavailable, fmt.Errorf("%w; stop what runs there, or name another address with --listen", err)}
-		}
-		return usage("--listen: %v", err)
+	if s.listener, err = openListener(ctx, "--listen", address); err != nil {
+		return err
 	}
 	s.http = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		WriteTimeout: 90 * time.Second, // a write over MLflow's dialect may take a minute
+		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
 	}
 	go func() { s.failed <- s.http.Serve(s.listener) }()

@@ -3,6 +3,7 @@ package logtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/modelog/modelog/events"
@@ -103,10 +104,10 @@ func bytesComeBack(f *fixture) {
 		{Subject: subject, Data: all},
 		{Subject: subject, Data: []byte("\r\n\r\n")},
 		{Subject: subject, Data: []byte{}},
-		{Subject: subject, Header: map[string][]string{"ce-id": {"1"}}},
-		{Subject: subject, Header: map[string][]string{"ce-subject": {"models/a%20b%25/versions/8"}, "CE-Type": {"A"}, "ce-type": {"b"}}, Data: all},
-		{Subject: subject, Header: map[string][]string{"ce-empty": {""}, "ce-two": {"b", "a"}, "ce-odd": {`":;=,{}[] %0D%0A` + "\t\x01é~"}}},
-		{Subject: "modelog.events.x", Header: map[string][]string{"ce-long": {strings.Repeat("v", 32<<10)}}, Data: all},
+		{Subject: subject, Header: header("ce-id", "1")},
+		{Subject: subject, Header: header("CE-Type", "A", "ce-subject", "models/a%20b%25/versions/8", "ce-type", "b"), Data: all},
+		{Subject: subject, Header: header("ce-empty", "", "ce-odd", `":;=,{}[] %0D%0A`+"\t\x01é~")},
+		{Subject: "modelog.events.x", Header: header("ce-long", strings.Repeat("v", 32<<10)), Data: all},
 	}
 	f.append(0, g...)
 	for i, e := range f.collect(f.Log.Read(f.ctx, 1, uint64(len(g)))) {
@@ -149,27 +150,37 @@ func subjects(f *fixture) {
 	f.ends(0)
 }
 
+// header makes a header of names and values.
+func header(fields ...string) []events.HeaderField {
+	var h []events.HeaderField
+	for pair := range slices.Chunk(fields, 2) {
+		h = append(h, events.HeaderField{Name: pair[0], Value: pair[1]})
+	}
+	return h
+}
+
 func headers(f *fixture) {
-	for _, header := range []map[string][]string{
-		{"": {"a"}},
-		{"ce id": {"a"}},
-		{"ce:id": {"a"}},
-		{"ce-id\r\nx": {"a"}},
-		{"ce-é": {"a"}},
-		{"ce-id": {"a\r\nNats-Rollup: all"}},
-		{"ce-id": {"a\nb"}},
-		{"ce-id": {" a"}},
-		{"ce-id": {"a "}},
-		{"ce-id": {"ok", "\ta"}},
-		{"ce-id": nil},
-		{"ce-id": {strings.Repeat("a", 64<<10)}},
-		{"Nats-Msg-Id": {"a"}},
-		{"Nats-Rollup": {"all"}},
-		{"nats-expected-last-sequence": {"0"}},
-		{"Status": {"404"}},
+	for _, fields := range [][]string{
+		{"", "a"},
+		{"ce id", "a"},
+		{"ce:id", "a"},
+		{"ce-id\r\nx", "a"},
+		{"ce-é", "a"},
+		{"ce-id", "a\r\nNats-Rollup: all"},
+		{"ce-id", "a\nb"},
+		{"ce-id", " a"},
+		{"ce-id", "a "},
+		{"ce-id", "\ta"},
+		{"ce-id", "a", "ce-id", "b"},
+		{"ce-type", "a", "ce-id", "b"},
+		{"ce-id", strings.Repeat("a", 64<<10)},
+		{"Nats-Msg-Id", "a"},
+		{"Nats-Rollup", "all"},
+		{"nats-expected-last-sequence", "0"},
+		{"Status", "404"},
 	} {
 		e := event(2)
-		e.Header = header
+		e.Header = header(fields...)
 		f.refused(events.ErrBadGroup, 0, event(1), e)
 	}
 	f.ends(0)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -110,7 +109,7 @@ type fixture struct {
 func event(n int) events.Encoded {
 	return events.Encoded{
 		Subject: fmt.Sprintf("modelog.events.model.01K%023d.version.promoted", n),
-		Header:  map[string][]string{"ce-id": {fmt.Sprintf("01K%023d", n)}, "ce-type": {"dev.modelog.version.promoted.v1"}},
+		Header:  header("ce-id", fmt.Sprintf("01K%023d", n), "ce-type", "dev.modelog.version.promoted.v1"),
 		Data:    fmt.Appendf(nil, "data of event %d", n),
 	}
 }
@@ -203,5 +202,5 @@ func (f *fixture) same(got, want any) {
 // equal says whether two events are the same byte for byte. Whether nothing is
 // nil or empty doesn't matter to anybody.
 func equal(a, b events.Encoded) bool {
-	return a.Subject == b.Subject && bytes.Equal(a.Data, b.Data) && maps.EqualFunc(a.Header, b.Header, slices.Equal)
+	return a.Subject == b.Subject && bytes.Equal(a.Data, b.Data) && slices.Equal(a.Header, b.Header)
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"strconv"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modelog/modelog/events"
@@ -73,7 +72,7 @@ func (l *Log) publish(ctx context.Context, s *session, expect uint64, group []ev
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
 	defer cancel()
-	sent, err := s.send(expect, group)
+	sent, err := s.wire.publishGroup(expect, group, s.inbox, l.cfg.AppendTimeout)
 	if err == nil {
 		err = s.confirm(ctx, expect, len(group))
 	} else if sent > 0 {
@@ -88,61 +87,20 @@ func (l *Log) publish(ctx context.Context, s *session, expect uint64, group []ev
 	return err
 }
 
-// send publishes the group and says how many events went out, in part perhaps.
-func (s *session) send(expect uint64, group []events.Encoded) (sent int, err error) {
-	own := expectation(expect)
-	for i := range group {
-		own[0].value[0] = strconv.FormatUint(expect+uint64(i), 10)
-		err := s.publish(&group[i], s.inbox, own)
-		if errors.Is(err, nats.ErrConnectionClosed) {
-			return i, err
-		}
-		if err != nil {
-			return i + 1, err
-		}
-	}
-	return len(group), nil
-}
-
-// ownHeader is a header that Append puts beside those of an event.
-type ownHeader struct {
-	key   string
-	value []string
-}
-
-// expectation makes the headers of an event that is to be stored after a
-// sequence.
-func expectation(last uint64) []ownHeader {
-	return []ownHeader{
-		{jetstream.ExpectedLastSeqHeader, []string{strconv.FormatUint(last, 10)}},
-		{jetstream.ExpectedStreamHeader, []string{StreamName}},
-	}
-}
-
-// publish sends one event. Its headers are as they were when it returns.
-func (s *session) publish(e *events.Encoded, reply string, own []ownHeader) error {
-	header := e.Header // PublishMsg writes it out before it returns
-	if header == nil {
-		header = nats.Header{}
-	}
-	for _, h := range own {
-		header[h.key] = h.value
-	}
-	err := s.nc.PublishMsg(&nats.Msg{Subject: e.Subject, Reply: reply, Header: header, Data: e.Data})
-	for _, h := range own {
-		delete(header, h.key)
-	}
-	return err
-}
-
 // confirm waits for the answers to n events after expect. They come in the
 // order of the events.
 func (s *session) confirm(ctx context.Context, expect uint64, n int) error {
 	v := verdict{expect: expect}
-	for range n {
+	for n > 0 {
 		select {
-		case m := <-s.acks:
-			v.add(m)
+		case batch, ok := <-s.wire.batches:
+			if !ok {
+				return v.lost(errServerGone)
+			}
+			for i := range batch {
+				v.add(&batch[i])
+			}
+			n -= len(batch)
 		case <-s.gone:
 			return v.lost(errServerGone)
 		case <-ctx.Done():
@@ -160,7 +118,7 @@ type verdict struct {
 	odd     error // an answer that can't be
 }
 
-func (v *verdict) add(m *nats.Msg) {
+func (v *verdict) add(m *message) {
 	seq, err := parseAck(m)
 	var refusal *refusedError
 	switch {
@@ -218,22 +176,22 @@ type pubAck struct {
 // or another error if it makes no sense. A server alone gives no answer at all
 // when it couldn't write, so every error that it does send means that nothing was
 // written; of replicas see refusesForSure.
-func parseAck(m *nats.Msg) (uint64, error) {
-	if status := m.Header["Status"]; len(status) > 0 {
-		return 0, &refusedError{events.ErrUnavailable, 0, "the stream doesn't answer, status " + status[0]}
+func parseAck(m *message) (uint64, error) {
+	if m.status != "" {
+		return 0, &refusedError{events.ErrUnavailable, 0, "the stream doesn't answer, status " + m.status}
 	}
-	if seq, ok := plainAck(m.Data); ok {
+	if seq, ok := plainAck(m.data); ok {
 		return seq, nil
 	}
 	var ack pubAck
-	if err := json.Unmarshal(m.Data, &ack); err != nil {
-		return 0, fmt.Errorf("answer %.80q: %w", m.Data, err)
+	if err := json.Unmarshal(m.data, &ack); err != nil {
+		return 0, fmt.Errorf("answer %.80q: %w", m.data, err)
 	}
 	switch {
 	case ack.Error == nil && ack.Stream == StreamName && ack.Sequence > 0:
 		return ack.Sequence, nil
 	case ack.Error == nil:
-		return 0, fmt.Errorf("answer %.80q", m.Data)
+		return 0, fmt.Errorf("answer %.80q", m.data)
 	case ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
 		ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 		return 0, &refusedError{events.ErrConflict, ack.Error.ErrorCode, ack.Error.Error()}

@@ -43,7 +43,7 @@ func TestVerdictOnAGroup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := verdict{}
 			for _, answer := range test.answers {
-				v.add(message(answer))
+				v.add(answered(answer))
 			}
 			err := v.err()
 			if !errors.Is(err, test.want) {
@@ -58,11 +58,12 @@ func TestVerdictOnAGroup(t *testing.T) {
 	}
 }
 
-func message(answer string) *nats.Msg {
+func answered(answer string) *message {
+	m := messageOf(&nats.Msg{Data: []byte(answer)})
 	if answer == "503" {
-		return &nats.Msg{Header: nats.Header{"Status": {"503"}}}
+		m = messageOf(&nats.Msg{Header: nats.Header{"Status": {"503"}}})
 	}
-	return &nats.Msg{Data: []byte(answer)}
+	return &m
 }
 
 func TestOutcomeOnASharedLog(t *testing.T) {
@@ -80,7 +81,7 @@ func TestOutcomeOnASharedLog(t *testing.T) {
 		refusal(10077, "store failed"):         events.ErrUncertain, // the followers may have stored it
 		refusal(10000, "what nobody knows of"): events.ErrUncertain,
 	} {
-		if err := outcome(message(answer), 3); !errors.Is(err, want) {
+		if err := outcome(answered(answer), 3); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", answer, err, want)
 		}
 	}

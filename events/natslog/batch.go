@@ -146,20 +146,44 @@ func (l *RemoteLog) store(ctx context.Context, expect uint64, chunk []events.Enc
 // which may be refused for a reason that the others don't know, and for the last.
 // Only the last makes the server store anything.
 func (s *session) publishBatch(chunk []events.Encoded, reply string, expect uint64) error {
-	id, sequence := strings.TrimPrefix(reply, nats.InboxPrefix), []string{""}
-	own := append(expectation(expect), ownHeader{batchIDHeader, []string{id}}, ownHeader{batchSequenceHeader, sequence})
-	for i := range chunk[:len(chunk)-1] {
-		sequence[0] = strconv.Itoa(i + 1)
-		if err := s.publish(&chunk[i], reply, own); err != nil {
+	id, own := strings.TrimPrefix(reply, nats.InboxPrefix), expectation(expect)
+	last := len(chunk) - 1
+	for i := range chunk[:last] {
+		if err := s.publish(&chunk[i], reply, append(own, batchPlace(id, i+1)...)); err != nil {
 			return unavailable("publishing", err)
 		}
 		if i == 0 {
 			own, reply = own[1:], "" // a batch has one expectation
 		}
 	}
-	sequence[0] = strconv.Itoa(len(chunk))
-	own = append(own, ownHeader{batchCommitHeader, []string{"1"}})
-	return s.publish(&chunk[len(chunk)-1], nats.InboxPrefix+id, own)
+	own = append(append(own, batchPlace(id, last+1)...), events.HeaderField{Name: batchCommitHeader, Value: "1"})
+	return s.publish(&chunk[last], nats.InboxPrefix+id, own)
+}
+
+// batchPlace makes the headers of a message's place in a batch, from 1.
+func batchPlace(id string, place int) []events.HeaderField {
+	return []events.HeaderField{{Name: batchIDHeader, Value: id}, {Name: batchSequenceHeader, Value: strconv.Itoa(place)}}
+}
+
+// expectation makes the headers of an event that is to be stored after a
+// sequence.
+func expectation(last uint64) []events.HeaderField {
+	return []events.HeaderField{
+		{Name: jetstream.ExpectedLastSeqHeader, Value: strconv.FormatUint(last, 10)},
+		{Name: jetstream.ExpectedStreamHeader, Value: StreamName},
+	}
+}
+
+// publish sends one event, with headers beside its own.
+func (s *session) publish(e *events.Encoded, reply string, own []events.HeaderField) error {
+	header := make(nats.Header, len(e.Header)+len(own))
+	for _, f := range e.Header {
+		header[f.Name] = []string{f.Value}
+	}
+	for _, f := range own {
+		header[f.Name] = []string{f.Value}
+	}
+	return s.nc.PublishMsg(&nats.Msg{Subject: e.Subject, Reply: reply, Header: header, Data: e.Data})
 }
 
 // notSent is the error of a message that the client didn't take, or of which it
@@ -185,7 +209,8 @@ func (s *session) await(ctx context.Context, reply string, last uint64) error {
 			if m.Subject != reply || len(m.Data) == 0 && m.Header == nil { // the first of a batch was taken
 				continue
 			}
-			return outcome(m, last)
+			answer := messageOf(m)
+			return outcome(&answer, last)
 		case <-s.gone:
 			return fmt.Errorf("%w: the connection was lost", events.ErrUncertain)
 		case <-ctx.Done():
@@ -195,7 +220,7 @@ func (s *session) await(ctx context.Context, reply string, last uint64) error {
 }
 
 // outcome reads the answer to events of which the newest should be last.
-func outcome(m *nats.Msg, last uint64) error {
+func outcome(m *message, last uint64) error {
 	sequence, err := parseAck(m)
 	var refusal *refusedError
 	switch {

@@ -17,17 +17,17 @@ func benchEvent(i int) events.Encoded {
 	id := fmt.Sprintf("01K%023d", i)
 	e := events.Encoded{
 		Subject: "modelog.events.model." + id + ".version.promoted",
-		Header: map[string][]string{
-			"ce-specversion":     {"1.0"},
-			"ce-id":              {id},
-			"ce-source":          {"urn:modelog:01K00000000000000000000000"},
-			"ce-type":            {"dev.modelog.version.promoted.v1"},
-			"ce-subject":         {"models/fraud/versions/8"},
-			"ce-time":            {"2026-11-23T20:03:00.123Z"},
-			"ce-datacontenttype": {"application/msgpack"},
-			"ce-partitionkey":    {id},
-			"ce-correlationid":   {id},
-			"ce-authid":          {"prn_0123456789abcdef"},
+		Header: []events.HeaderField{
+			{Name: "ce-authid", Value: "prn_0123456789abcdef"},
+			{Name: "ce-correlationid", Value: id},
+			{Name: "ce-datacontenttype", Value: "application/msgpack"},
+			{Name: "ce-id", Value: id},
+			{Name: "ce-partitionkey", Value: id},
+			{Name: "ce-source", Value: "urn:modelog:01K00000000000000000000000"},
+			{Name: "ce-specversion", Value: "1.0"},
+			{Name: "ce-subject", Value: "models/fraud/versions/8"},
+			{Name: "ce-time", Value: "2026-11-23T20:03:00.123Z"},
+			{Name: "ce-type", Value: "dev.modelog.version.promoted.v1"},
 		},
 	}
 	e.Data = []byte(strings.Repeat("x", 600-e.Size()))

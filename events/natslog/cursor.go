@@ -63,11 +63,11 @@ const (
 type cursor struct {
 	s           *session
 	consumer    string // "": there is none
-	sub         *nats.Subscription
-	msgs        chan *nats.Msg
-	seq         uint64 // the next one
-	outstanding uint64 // asked for and not yet here
-	losses      int    // consumers lost since the last sign of life
+	inlet       *inlet
+	batch       []message // that came, and were not taken yet
+	seq         uint64    // the next one
+	outstanding uint64    // asked for and not yet here
+	losses      int       // consumers lost since the last sign of life
 }
 
 func (c *cursor) open(ctx context.Context) error {
@@ -91,8 +91,8 @@ func (c *cursor) open(ctx context.Context) error {
 		return c.lost("making a consumer", err)
 	}
 	c.consumer, c.outstanding = consumer.CachedInfo().Name, 0
-	c.msgs = make(chan *nats.Msg, readAhead+requestSigns)
-	if c.sub, err = c.s.nc.ChanSubscribe(c.s.nc.NewInbox(), c.msgs); err != nil {
+	c.batch = nil
+	if c.inlet, err = c.s.openInlet(readAhead + requestSigns); err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	return nil
@@ -112,10 +112,10 @@ func (c *cursor) close(ctx context.Context) {
 
 // forget leaves a consumer to its end.
 func (c *cursor) forget() {
-	if c.sub != nil {
-		_ = c.sub.Unsubscribe() // fails on a closed connection only
+	if c.inlet != nil {
+		c.inlet.close()
 	}
-	c.consumer, c.sub = "", nil
+	c.consumer, c.inlet = "", nil
 }
 
 // next returns the next event. upTo is a sequence that is known to be there, or
@@ -176,10 +176,10 @@ func (c *cursor) step(ctx context.Context, upTo uint64) (events.Stored, error) {
 	if err != nil {
 		return events.Stored{}, err
 	}
-	if m.Reply == "" {
-		return events.Stored{}, c.status(m)
+	if m.reply == "" {
+		return events.Stored{}, c.status(&m)
 	}
-	return c.accept(ctx, m)
+	return c.accept(ctx, &m)
 }
 
 // pullRequest is the body of a request for events. Without an expiry it stands
@@ -197,7 +197,7 @@ func (c *cursor) request(upTo uint64) error {
 		return nil
 	}
 	more := min(upTo+1-c.seq-c.outstanding, readAhead/2)
-	if more == 0 || upTo == endless && c.outstanding > 0 && len(c.msgs) == 0 {
+	if more == 0 || upTo == endless && c.outstanding > 0 && len(c.batch)+len(c.inlet.batches) == 0 {
 		return nil // one request is enough to wait with
 	}
 	r := pullRequest{Batch: more, MaxBytes: readAheadBytes / 2}
@@ -208,36 +208,52 @@ func (c *cursor) request(upTo uint64) error {
 	if err != nil {
 		return fmt.Errorf("asking for events: %w", err)
 	}
-	if err := c.s.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+StreamName+"."+c.consumer, c.sub.Subject, body); err != nil {
+	if err := c.inlet.publish("$JS.API.CONSUMER.MSG.NEXT."+StreamName+"."+c.consumer, c.inlet.subject, body); err != nil {
 		return fmt.Errorf("asking for events: %w", err)
 	}
 	c.outstanding += more
 	return nil
 }
 
-func (c *cursor) receive(ctx context.Context, upTo uint64) (*nats.Msg, error) {
+func (c *cursor) receive(ctx context.Context, upTo uint64) (message, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return message{}, err
 	}
-	select {
-	case m := <-c.msgs:
-		return m, nil
-	default:
-	}
-	stall := time.NewTimer(c.s.stall)
-	defer stall.Stop()
-	select {
-	case m := <-c.msgs:
-		return m, nil
-	case <-c.s.gone:
-		if upTo == endless {
-			return nil, errIdle
+	if len(c.batch) == 0 {
+		if err := c.await(ctx, upTo); err != nil {
+			return message{}, err
 		}
-		return nil, errServerGone
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-stall.C:
-		return nil, c.stalled(ctx)
+	}
+	m := c.batch[0]
+	c.batch = c.batch[1:]
+	return m, nil
+}
+
+// await waits for the next batch.
+func (c *cursor) await(ctx context.Context, upTo uint64) error {
+	open := true
+	select {
+	case c.batch, open = <-c.inlet.batches:
+	default:
+		stall := time.NewTimer(c.s.stall)
+		defer stall.Stop()
+		select {
+		case c.batch, open = <-c.inlet.batches:
+		case <-c.s.gone:
+			open = false
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stall.C:
+			return c.stalled(ctx)
+		}
+	}
+	switch {
+	case open:
+		return nil
+	case upTo == endless:
+		return errIdle
+	default:
+		return errServerGone
 	}
 }
 
@@ -257,22 +273,22 @@ func (c *cursor) stalled(ctx context.Context) error {
 // status takes a message that is no event: a sign of life, or a request that
 // ends early, when its time is over or its bytes are used up, and says how many
 // events it still owed.
-func (c *cursor) status(m *nats.Msg) error {
-	code := m.Header.Get("Status")
+func (c *cursor) status(m *message) error {
+	code := m.status
 	if code == "100" {
 		return nil
 	}
-	owed, err := strconv.ParseUint(m.Header.Get("Nats-Pending-Messages"), 10, 64)
-	goesOn := code == "408" || code == "409" && m.Header.Get("Description") != "Server Shutdown"
+	owed, err := strconv.ParseUint(m.value("Nats-Pending-Messages"), 10, 64)
+	goesOn := code == "408" || code == "409" && m.description != "Server Shutdown"
 	if err != nil || owed > c.outstanding || !goesOn {
-		return c.lost("waiting", fmt.Errorf("the consumer answered %q %q", code, m.Header.Get("Description")))
+		return c.lost("waiting", fmt.Errorf("the consumer answered %q %q", code, m.description))
 	}
 	c.outstanding -= owed
 	return nil
 }
 
-func (c *cursor) accept(ctx context.Context, m *nats.Msg) (events.Stored, error) {
-	sequence, err := streamSequence(m)
+func (c *cursor) accept(ctx context.Context, m *message) (events.Stored, error) {
+	sequence, err := streamSequence(m.reply)
 	switch {
 	case err != nil:
 		return events.Stored{}, fmt.Errorf("sequence of an event: %w", err)
@@ -286,7 +302,7 @@ func (c *cursor) accept(ctx context.Context, m *nats.Msg) (events.Stored, error)
 	}
 	c.seq++
 	c.outstanding--
-	return stored(sequence, m.Subject, m.Header, m.Data), nil
+	return stored(sequence, m.subject, m.header, m.data), nil
 }
 
 // streamSequence gives the sequence of a message that a consumer delivered. It
@@ -295,15 +311,15 @@ func (c *cursor) accept(ctx context.Context, m *nats.Msg) (events.Stored, error)
 //	$JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<...>.<...>.<...>
 //
 // and leaves the rarer ones to the client, which takes everything apart.
-func streamSequence(m *nats.Msg) (uint64, error) {
-	rest, usual := m.Reply, strings.Count(m.Reply, ".") == 8
+func streamSequence(reply string) (uint64, error) {
+	rest, usual := reply, strings.Count(reply, ".") == 8
 	for range 5 {
 		_, rest, _ = strings.Cut(rest, ".")
 	}
-	if digits, _, _ := strings.Cut(rest, "."); usual && strings.HasPrefix(m.Reply, "$JS.ACK.") {
+	if digits, _, _ := strings.Cut(rest, "."); usual && strings.HasPrefix(reply, "$JS.ACK.") {
 		return strconv.ParseUint(digits, 10, 64)
 	}
-	meta, err := m.Metadata()
+	meta, err := (&nats.Msg{Reply: reply, Sub: &nats.Subscription{}}).Metadata()
 	if err != nil {
 		return 0, err
 	}

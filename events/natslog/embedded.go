@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,12 @@ type Config struct {
 	// beside the caller's context; a write error on the disk is one reason
 	// for an answer that never comes. 0 means DefaultAppendTimeout.
 	AppendTimeout time.Duration
+	// Listen is the address, host:port, at which the embedded server takes
+	// connections of those who read the log with NATS's own clients; empty for
+	// none. Nobody is authenticated there, and nobody may publish (see
+	// readerMaySend). The server then syncs each event by itself, since
+	// these readers see it at once, and a crowd of writers takes longer.
+	Listen string
 	// Logger takes the embedded server's warnings and errors, its notices
 	// (as debug), and what the log has to say of its own. nil means silence.
 	Logger *slog.Logger
@@ -71,6 +78,8 @@ type Log struct {
 	cfg   Config
 	lock  *DirectoryLock
 	syncs io.Closer
+
+	readers *gate // nil: none are taken
 
 	// writer is held through an append. Close takes it first.
 	writer sync.Mutex
@@ -124,13 +133,27 @@ func open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	var s *session
 	if err == nil {
-		s, err = startSession(ctx, cfg.Dir, cfg.Logger, cfg.Sync)
+		s, err = startSession(ctx, cfg)
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	l.current.Store(s)
+	if cfg.Listen != "" {
+		if l.readers, err = openGate(cfg.Listen, l.dialInside, cfg.Logger); err != nil {
+			s.stop()
+			return nil, errors.Join(err, l.release())
+		}
+	}
 	return l, nil
+}
+
+func (l *Log) dialInside(ctx context.Context) (net.Conn, error) {
+	s, err := l.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.ns.InProcessConn()
 }
 
 // session returns a running server, and starts it anew if it isn't running, or
@@ -167,7 +190,7 @@ func (l *Log) reopen(ctx context.Context) (*session, error) {
 	if err := forgetIndex(l.cfg.Dir); err != nil {
 		return nil, err
 	}
-	s, err := startSession(context.WithoutCancel(ctx), l.cfg.Dir, l.cfg.Logger, l.cfg.Sync)
+	s, err := startSession(context.WithoutCancel(ctx), l.cfg)
 	if errors.Is(err, events.ErrBroken) {
 		l.breakDown(ctx, err)
 	}
@@ -190,6 +213,14 @@ func (l *Log) breakDown(ctx context.Context, err error) {
 // than events. It is valid until the server is started anew (see Log); a caller
 // whose calls fail asks again.
 func (l *Log) JetStream() jetstream.JetStream { return l.current.Load().js }
+
+// URL says where readers connect with NATS's own clients, empty if nowhere.
+func (l *Log) URL() string {
+	if l.readers == nil {
+		return ""
+	}
+	return "nats://" + l.readers.listener.Addr().String()
+}
 
 // Health implements events.Log.
 func (l *Log) Health(ctx context.Context) error {
@@ -242,10 +273,14 @@ func (l *Log) close() error {
 	l.writer.Lock()
 	defer l.writer.Unlock()
 	close(l.closing)
+	var err error
+	if l.readers != nil {
+		err = l.readers.close()
+	}
 	l.gate <- struct{}{}
 	defer func() { <-l.gate }()
 	l.current.Load().stop()
-	return errors.Join(l.note(), l.release())
+	return errors.Join(err, l.note(), l.release())
 }
 
 // note writes down that the log was closed in order, so that the next start may

@@ -19,7 +19,7 @@ func (l *Log) SetStall(d time.Duration) { l.current.Load().stall = d }
 
 // StartServer starts the embedded server alone.
 func StartServer(dir string) (*server.Server, error) {
-	return startServer(dir, Config{}.withDefaults().Logger)
+	return startServer(Config{Dir: dir}.withDefaults(), login{})
 }
 
 // EmbeddedStream and SharedStream are the stream's configurations.

@@ -39,10 +39,15 @@ func checkEvent(e *events.Encoded) (size int, err error) {
 	if err := checkSubject(e.Subject); err != nil {
 		return 0, err
 	}
-	for key, values := range e.Header {
-		if err := checkHeader(key, values); err != nil {
+	before := ""
+	for _, f := range e.Header {
+		if err := checkHeader(f); err != nil {
 			return 0, err
 		}
+		if f.Name <= before {
+			return 0, fmt.Errorf("header %.80q: it is there twice, or out of order", f.Name)
+		}
+		before = f.Name
 	}
 	size = e.Size()
 	if size > events.MaxEventBytes {
@@ -84,28 +89,26 @@ func tokenByte(c byte) bool {
 
 // checkHeader refuses what wouldn't come back as it went, and what would tell
 // the server to do something.
-func checkHeader(key string, values []string) error {
-	if !validHeaderKey(key) || len(values) == 0 {
-		return fmt.Errorf("header %.80q: it must have a value, and a key of letters, digits and the signs -_. only", key)
+func checkHeader(f events.HeaderField) error {
+	if !validHeaderName(f.Name) {
+		return fmt.Errorf("header %.80q: its name must be of letters, digits and the signs -_. only", f.Name)
 	}
-	if isServerHeader(key) {
-		return fmt.Errorf("header %.80q belongs to the server", key)
+	if isServerHeader(f.Name) {
+		return fmt.Errorf("header %.80q belongs to the server", f.Name)
 	}
-	for _, v := range values {
-		if strings.IndexByte(v, '\r') >= 0 || strings.IndexByte(v, '\n') >= 0 || strings.Trim(v, " \t") != v {
-			return fmt.Errorf("header %.80q: a value must not have line breaks, or white space at its edges", key)
-		}
+	if v := f.Value; strings.IndexByte(v, '\r') >= 0 || strings.IndexByte(v, '\n') >= 0 || strings.Trim(v, " \t") != v {
+		return fmt.Errorf("header %.80q: a value must not have line breaks, or white space at its edges", f.Name)
 	}
 	return nil
 }
 
-func validHeaderKey(key string) bool {
-	for i := range len(key) {
-		if c := key[i]; !tokenByte(c) && c != '.' {
+func validHeaderName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !tokenByte(c) && c != '.' {
 			return false
 		}
 	}
-	return key != ""
+	return name != ""
 }
 
 // isServerHeader says whether a header is the server's: an instruction, what it

@@ -60,7 +60,7 @@ func timeLimit(tb testing.TB) context.Context {
 func event(n int) events.Encoded {
 	return events.Encoded{
 		Subject: "modelog.events.model.x.model.described",
-		Header:  map[string][]string{"ce-id": {fmt.Sprint(n)}},
+		Header:  []events.HeaderField{{Name: "ce-id", Value: fmt.Sprint(n)}},
 		Data:    []byte("data"),
 	}
 }
@@ -95,8 +95,8 @@ func wantEvents(t *testing.T, seq iter.Seq2[events.Stored, error], from, to int)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Sequence != uint64(n) || e.Header["ce-id"][0] != fmt.Sprint(n) {
-			t.Fatalf("got event %d with id %v, want %d", e.Sequence, e.Header["ce-id"], n)
+		if e.Sequence != uint64(n) || e.Header[0].Value != fmt.Sprint(n) {
+			t.Fatalf("got event %d with id %v, want %d", e.Sequence, e.Header[0].Value, n)
 		}
 		if n++; n > to {
 			return

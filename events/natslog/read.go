@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -85,9 +86,7 @@ func (s *session) get(ctx context.Context, sequence uint64) (events.Stored, erro
 	if err != nil {
 		return events.Stored{}, err
 	}
-	// The server puts its own headers beside those of the message.
-	maps.DeleteFunc(m.Header, func(key string, _ []string) bool { return isServerHeader(key) })
-	return stored(m.Sequence, m.Subject, m.Header, m.Data), nil
+	return stored(m.Sequence, m.Subject, fieldsOf(m.Header), m.Data), nil
 }
 
 // checkThere finds nothing beyond the end of the log.
@@ -179,18 +178,28 @@ func missing(sequence uint64) error {
 	return fmt.Errorf("%w: sequence %d", events.ErrMissing, sequence)
 }
 
-// stored makes an event of a message, which it takes over. The headers that
-// Append has added go.
-func stored(sequence uint64, subject string, header nats.Header, data []byte) events.Stored {
-	delete(header, jetstream.ExpectedLastSeqHeader)
-	delete(header, jetstream.ExpectedStreamHeader)
-	if _, ok := header[batchIDHeader]; ok {
-		delete(header, batchIDHeader)
-		delete(header, batchSequenceHeader)
-		delete(header, batchCommitHeader)
+// stored makes an event of a message, whose header it takes over. What Append and
+// the server have put beside the event's own headers goes.
+func stored(sequence uint64, subject string, header []events.HeaderField, data []byte) events.Stored {
+	header = slices.DeleteFunc(header, func(f events.HeaderField) bool { return isServerHeader(f.Name) })
+	if !slices.IsSortedFunc(header, byName) { // nats.go has sent it
+		slices.SortStableFunc(header, byName)
 	}
 	if len(header) == 0 {
 		header = nil
 	}
 	return events.Stored{Sequence: sequence, Encoded: events.Encoded{Subject: subject, Header: header, Data: data}}
+}
+
+func byName(a, b events.HeaderField) int { return strings.Compare(a.Name, b.Name) }
+
+// fieldsOf takes the headers that nats.go has read.
+func fieldsOf(h nats.Header) []events.HeaderField {
+	fields := make([]events.HeaderField, 0, len(h))
+	for name, values := range h {
+		for _, v := range values {
+			fields = append(fields, events.HeaderField{Name: name, Value: v})
+		}
+	}
+	return fields
 }

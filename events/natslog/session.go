@@ -34,11 +34,13 @@ var errIdle = errors.New("the server is gone, while nothing was to be read")
 // next.
 type session struct {
 	ns     *server.Server // nil: an external server, where others append too
+	own    login          // what ns knows modelog by
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
-	acks   chan *nats.Msg // answers to publishes, in their order
-	inbox  string         // where acks come from
+	wire   *wire          // to the embedded server, nil to an external one
+	acks   chan *nats.Msg // answers of an external server to publishes
+	inbox  string         // where answers come from
 
 	// known is a sequence that the log holds for sure and durably, with all
 	// before it. On an embedded server it also ends what the session shows.
@@ -73,19 +75,20 @@ func (s *session) during(ctx context.Context) (context.Context, context.CancelFu
 // shared says whether other processes append to the log too.
 func (s *session) shared() bool { return s.ns == nil }
 
-// startSession starts a server on dir, finds or makes the event stream, and
+// startSession starts a server on cfg.Dir, finds or makes the event stream, and
 // calls sync before it looks at what the log holds: a process that was killed
 // may have left events in the page cache only, and what is visible must be
 // durable. An error of sync wraps ErrBroken.
-func startSession(ctx context.Context, dir string, log *slog.Logger, sync func() error) (*session, error) {
+func startSession(ctx context.Context, cfg Config) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	ns, err := startServer(dir, log)
+	own := newLogin()
+	ns, err := startServer(cfg, own)
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(&session{ns: ns, acks: make(chan *nats.Msg, events.MaxGroupEvents), stall: readStall})
-	if err := s.open(ctx, log, sync); err != nil {
+	s := newSession(&session{ns: ns, own: own, stall: readStall})
+	if err := s.open(ctx, cfg.Logger, cfg.Sync); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -109,24 +112,28 @@ func forgetIndex(dir string) error {
 	return nil
 }
 
-func startServer(dir string, log *slog.Logger) (*server.Server, error) {
-	ns, err := server.NewServer(&server.Options{
+func startServer(cfg Config, own login) (*server.Server, error) {
+	options := &server.Options{
 		ServerName:             "modelog",
 		DontListen:             true,
 		NoSigs:                 true,
 		JetStream:              true,
 		DisableJetStreamBanner: true,
-		StoreDir:               dir, // the server adds "jetstream"
+		StoreDir:               cfg.Dir, // the server adds "jetstream"
 		SyncAlways:             serverSyncs,
 		MaxPayload:             1 << 20,
 		JetStreamMaxStore:      1 << 62, // Config.Reserve guards the disk
 		JetStreamMaxMemory:     256 << 20,
 		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
-	})
+	}
+	if cfg.Listen != "" {
+		admitReaders(options, own)
+	}
+	ns, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}
-	bridge := &serverLogger{log: log}
+	bridge := &serverLogger{log: cfg.Logger}
 	ns.SetLoggerV2(bridge, false, false, false)
 	ns.Start() // returns when JetStream has read its store, or has failed to
 	if why := bridge.fatal.Load(); why != nil {
@@ -163,9 +170,10 @@ func (s *session) connect(log *slog.Logger) error {
 	var err error
 	s.nc, err = nats.Connect("",
 		nats.InProcessServer(s.ns),
+		nats.UserInfo(s.own.User, s.own.Password),
+		nats.CustomInboxPrefix(ownInbox),
 		nats.Name("modelog"),
-		nats.NoReconnect(),           // a server that is gone is started anew, by reopen
-		nats.SkipSubjectValidation(), // checkGroup has done it
+		nats.NoReconnect(), // a server that is gone is started anew, by reopen
 		nats.ClosedHandler(func(*nats.Conn) { s.end() }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "connection to the embedded server", slog.Any("error", err))
@@ -178,7 +186,7 @@ func (s *session) connect(log *slog.Logger) error {
 		return err
 	}
 	s.inbox = s.nc.NewInbox()
-	_, err = s.nc.ChanSubscribe(s.inbox, s.acks)
+	s.wire, err = dialWire(s.ns, s.own, s.inbox, events.MaxGroupEvents)
 	return err
 }
 
@@ -195,6 +203,9 @@ func (s *session) ended() bool {
 func (s *session) stop() {
 	if s.nc != nil {
 		s.nc.Close()
+	}
+	if s.wire != nil {
+		s.wire.close()
 	}
 	s.end()
 	stopServer(s.ns)

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
+	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
@@ -235,6 +236,66 @@ func (r *registry) seed() {
 	r.call("POST", "/v1/models/fraud/versions/1/promote", `{"to":"production","reason":"good"}`).want(200)
 	r.call("PUT", "/v1/targets/prod/scorer", `{}`).want(200)
 	r.call("POST", "/v1/targets/prod/scorer/deploy", `{"model":"fraud","ref":"@champion"}`).want(200)
+}
+
+func TestWhoBringsVersionsAlongGivesTheirNumbersAndTimes(t *testing.T) {
+	r := newRegistry(t)
+	then := func(at string) []string { return []string{"Modelog-Occurred-Time", at} }
+	r.call("POST", "/v1/models", `{"name":"fraud"}`, then("2021-03-04T05:06:07.8Z")...).want(201)
+	made := r.call("POST", "/v1/models/fraud/versions", `{"source":"s3://x","version":7,"run_id":"b4f1",
+		"run_link":"https://tracker.example.org/#/runs/b4f1","logged_model":"m-5a0c"}`, then("2021-03-04T06:06:07+01:00")...).want(201)
+	shown := decode[Version](made)
+	if shown.Version != 7 || shown.RunLink != "https://tracker.example.org/#/runs/b4f1" || shown.LoggedModel != "m-5a0c" ||
+		shown.CreatedAt != "2021-03-04T05:06:07.000Z" || shown.UpdatedAt != shown.CreatedAt {
+		t.Errorf("got %+v", shown)
+	}
+	same(t, r.call("GET", "/v1/models/fraud/versions/7", "").want(200).Body.String(), made.Body.String())
+	list := decode[VersionList](r.call("GET", "/v1/models/fraud/versions", "").want(200))
+	if len(list.Versions) != 1 || list.Versions[0].RunLink != shown.RunLink || list.Versions[0].LoggedModel != shown.LoggedModel {
+		t.Errorf("the list is %+v", list)
+	}
+	r.call("POST", "/v1/models/fraud/versions", `{"source":"s3://x","version":7}`).problem(409, handlers.CodeVersionNumberTaken)
+	if next := decode[Version](r.call("POST", "/v1/models/fraud/versions", `{"source":"s3://x"}`).want(201)); next.Version != 8 {
+		t.Errorf("the next number is %d", next.Version)
+	}
+	m := decode[Model](r.call("GET", "/v1/models/fraud", "").want(200))
+	if m.CreatedAt != "2021-03-04T05:06:07.800Z" || m.UpdatedAt <= m.CreatedAt {
+		t.Errorf("the model was created at %s and updated at %s", m.CreatedAt, m.UpdatedAt)
+	}
+	if e := r.call("GET", "/v1/events/2", "").want(200).Body.String(); !strings.Contains(e, `"occurredtime":"2021-03-04T05:06:07.800Z"`) {
+		t.Errorf("the event is %s", e)
+	}
+	// What was known when goes by what was recorded.
+	r.call("GET", "/v1/models/fraud?as_of=2021-03-05T00:00:00Z", "").problem(404, handlers.CodeModelNotFound)
+	for _, bad := range []string{"", "yesterday", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2999-01-01T00:00:00Z", "2021-03-04"} {
+		p := r.call("POST", "/v1/models", `{"name":"other"}`, then(bad)...).problem(400, handlers.CodeInvalid)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != "Modelog-Occurred-Time" {
+			t.Errorf("%q: %+v", bad, p)
+		}
+	}
+	soon := events.FormatTime(r.clock.Now().Add(1_500 * time.Millisecond)) // the clock is a second further by then
+	r.call("DELETE", "/v1/models/fraud", "", then(soon)...).want(204)
+}
+
+func TestOnlySomeChangesMoveTheTimeOfTheLastOne(t *testing.T) {
+	r := newRegistry(t)
+	r.seed()
+	get := func() Version {
+		t.Helper()
+		return decode[Version](r.call("GET", "/v1/models/fraud/versions/1", "").want(200))
+	}
+	before := get()
+	r.call("PATCH", "/v1/models/fraud/versions/1", `{"tags":{"a":"b"}}`).want(200)
+	r.call("PUT", "/v1/models/fraud/aliases/other", `{"version":1}`).want(200)
+	tagged := get()
+	if tagged.UpdatedAt != before.UpdatedAt || tagged.Sequence <= before.Sequence {
+		t.Errorf("tags move updated_at from %s to %s, and the sequence from %d to %d", before.UpdatedAt, tagged.UpdatedAt, before.Sequence, tagged.Sequence)
+	}
+	r.call("POST", "/v1/models/fraud/rename", `{"to":"other"}`).want(200)
+	renamed := decode[Version](r.call("GET", "/v1/models/other/versions/1", "").want(200))
+	if m := decode[Model](r.call("GET", "/v1/models/other", "").want(200)); renamed.UpdatedAt <= before.UpdatedAt || renamed.UpdatedAt != m.UpdatedAt {
+		t.Errorf("a renaming at %s is shown at its version as %s", m.UpdatedAt, renamed.UpdatedAt)
+	}
 }
 
 func TestTheFiveActionsGiveTheShapesOfTheInterface(t *testing.T) {

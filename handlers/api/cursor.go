@@ -18,7 +18,7 @@ const (
 )
 
 var paging = []parameter{
-	{"limit", "integer", "How many entries at most, 1 to 1000; 100 if absent"},
+	{"limit", "integer", "How many entries at most"},
 	{"cursor", "string", "next_cursor of the page before"},
 }
 

@@ -114,7 +114,10 @@ func read[A any](path, name, summary string, query []parameter,
 	}
 }
 
-const jsonMedia = "application/json"
+const (
+	jsonMedia  = "application/json"
+	patchMedia = "application/merge-patch+json" // which PATCH takes too
+)
 
 // write makes the row of a write: build makes a command of the body, render
 // answers as of its event.
@@ -216,7 +219,7 @@ func (c *call) readCommand(body any) error {
 	if kind != jsonMedia {
 		kind, _, err = mime.ParseMediaType(kind)
 	}
-	patch := c.r.Method == http.MethodPatch && kind == "application/merge-patch+json"
+	patch := c.r.Method == http.MethodPatch && kind == patchMedia
 	if err != nil || (kind != jsonMedia && !patch) {
 		return mediaTypeError{c.r.Header.Get("Content-Type")}
 	}
@@ -241,7 +244,13 @@ func (c *call) do(cmd handlers.Command) (handlers.Outcome, error) {
 	if err != nil {
 		return handlers.Outcome{}, err
 	}
-	request := handlers.Request{Command: cmd, CorrelationID: c.id, TraceParent: c.traceParent(), Key: key, IfMatch: ifMatch}
+	occurred, err := c.occurredAt()
+	if err != nil {
+		return handlers.Outcome{}, err
+	}
+	request := handlers.Request{
+		Command: cmd, CorrelationID: c.id, TraceParent: c.traceParent(), Key: key, OccurredAt: occurred, IfMatch: ifMatch,
+	}
 	if request.Principal, err = c.principal(c.r.Context(), &request); err != nil {
 		return handlers.Outcome{}, err
 	}
@@ -295,15 +304,34 @@ func (c *call) idempotencyKey() (string, error) {
 	return key, nil
 }
 
+// occurredAt gives when the caller says that it happened, the zero time if it
+// doesn't. A clock may be a little ahead of ours.
+func (c *call) occurredAt() (time.Time, error) {
+	values := c.r.Header.Values("Modelog-Occurred-Time")
+	if len(values) == 0 {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, values[0])
+	if err != nil || len(values) > 1 || at.IsZero() {
+		return time.Time{}, handlers.InvalidField("Modelog-Occurred-Time", "time", "must be one time such as 2026-11-24T02:10:00Z")
+	}
+	if now := c.server.cfg.Now(); at.After(now.Add(aheadOfClock)) {
+		return time.Time{}, handlers.InvalidField("Modelog-Occurred-Time", "not_in_the_future", "%s is in the future; it is %s", values[0], events.FormatTime(now))
+	}
+	return at, nil
+}
+
 var keyEscapes = strings.NewReplacer("\\\\", "\\", "\\\"", "\"")
 
+// ifMatch takes one ETag. An empty one is a mistake: the call would be made
+// without a precondition.
 func (c *call) ifMatch() (*uint64, error) {
-	header := c.r.Header.Get("If-Match")
-	if header == "" {
+	values := c.r.Header.Values("If-Match")
+	if len(values) == 0 {
 		return nil, nil //nolint:nilnil // no precondition is not an error
 	}
-	sequence, err := strconv.ParseUint(strings.Trim(header, `"`), 10, 64)
-	if err != nil {
+	sequence, err := strconv.ParseUint(strings.Trim(values[0], `"`), 10, 64)
+	if err != nil || len(values) > 1 {
 		return nil, handlers.InvalidField("If-Match", "etag", "must be one ETag as an answer gave it, such as \"4711\"")
 	}
 	return &sequence, nil

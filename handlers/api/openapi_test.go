@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -19,6 +21,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/principals"
 )
 
 var update = flag.Bool("update", false, "write the generated documents anew")
@@ -90,11 +93,11 @@ var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
 var pathParameters = m{
 	"model":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxName, "description": "Name of a model"},
-	"ref":         m{"type": "string", "description": "A number, a semantic version, a range of them, a stage, latest, or @ and an alias"},
+	"ref":         m{"type": "string", "minLength": 1, "maxLength": handlers.MaxReference, "description": "A number, a semantic version, a range of them, a stage, latest, or @ and an alias"},
 	"alias":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxAlias, "description": "Name of an alias"},
-	"environment": m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Environment of a target"},
-	"name":        m{"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$", "description": "Name of a target within its environment"},
-	"principal":   m{"type": "string", "minLength": 1, "description": "Id of a principal, or else its name"},
+	"environment": m{"type": "string", "pattern": handlers.TargetPattern, "description": "Environment of a target"},
+	"name":        m{"type": "string", "pattern": handlers.TargetPattern, "description": "Name of a target within its environment"},
+	"principal":   m{"type": "string", "minLength": 1, "maxLength": principals.MaxName, "description": "Id of a principal, or else its name"},
 	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
 	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
 	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
@@ -108,7 +111,11 @@ func (s *shapeSchemas) operation(e endpoint) m {
 		op["parameters"] = parameters
 	}
 	if e.body != nil {
-		op["requestBody"] = m{"required": true, "content": m{"application/json": m{"schema": s.named(e.body)}}}
+		content := m{jsonMedia: m{"schema": s.named(e.body)}}
+		if e.method == http.MethodPatch {
+			content[patchMedia] = content[jsonMedia]
+		}
+		op["requestBody"] = m{"required": true, "content": content, "description": fmt.Sprintf("%d bytes at most", maxBody)}
 	}
 	return op
 }
@@ -121,6 +128,16 @@ func tag(path string) string {
 	return "operations"
 }
 
+var queryLimits = map[string]m{
+	"limit":      {"minimum": 1, "maximum": maxLimit, "default": defaultLimit},
+	"after":      {"minimum": 0},
+	"if_version": {"minimum": 0},
+	"reason":     {"maxLength": handlers.MaxReason},
+}
+
+// keyPattern is of a key as it is, or as a quoted string (RFC 8941).
+var keyPattern = fmt.Sprintf(`^([!-~]{1,%[1]d}|"([!#-\[\]-~]|\\["\\]){1,%[1]d}")$`, handlers.MaxIdempotencyKey)
+
 func parametersOf(e endpoint) []m {
 	var parameters []m
 	for _, name := range pathParameter.FindAllStringSubmatch(e.path, -1) {
@@ -131,7 +148,9 @@ func parametersOf(e endpoint) []m {
 		parameters = append(parameters, m{"name": name[1], "in": "path", "required": true, "schema": schema})
 	}
 	for _, q := range e.query {
-		parameters = append(parameters, m{"name": q.name, "in": "query", "description": q.about, "schema": m{"type": q.kind}})
+		schema := m{"type": q.kind}
+		maps.Copy(schema, queryLimits[q.name])
+		parameters = append(parameters, m{"name": q.name, "in": "query", "description": q.about, "schema": schema})
 	}
 	shared := func(names ...string) {
 		for _, name := range names {
@@ -143,7 +162,7 @@ func parametersOf(e endpoint) []m {
 	case e.method == http.MethodGet:
 		shared("as_of", "Modelog-Min-Sequence", "If-None-Match")
 	default:
-		shared("Idempotency-Key", "If-Match", "Modelog-Actor")
+		shared("Idempotency-Key", "If-Match", "Modelog-Actor", "Modelog-Occurred-Time")
 	}
 	return parameters
 }
@@ -154,12 +173,14 @@ func sharedParameters() m {
 	}
 	return m{
 		"as_of":                m{"name": "as_of", "in": "query", "description": "Answer as of a sequence, or of an RFC 3339 time, which resolves to one", "schema": m{"type": "string"}},
-		"Modelog-Min-Sequence": header("Modelog-Min-Sequence", "Wait, up to 5 s, until the state has this sequence", m{"type": "integer", "minimum": 0}),
+		"Modelog-Min-Sequence": header("Modelog-Min-Sequence", fmt.Sprintf("Wait, up to %s, until the state has this sequence", sequenceWait), m{"type": "integer", "minimum": 0}),
 		"If-None-Match":        header("If-None-Match", "Answer 304 if the ETag is still this one", m{"type": "string"}),
 		"Idempotency-Key": header("Idempotency-Key", "Makes the call safe to repeat: the same key with the same content is one event, for ever",
-			m{"type": "string", "minLength": 1, "maxLength": 130}),
-		"If-Match":      header("If-Match", "Refuse, with 412, unless what the call changes has this ETag", m{"type": "string"}),
-		"Modelog-Actor": header("Modelog-Actor", "Who asks; the log holds an opaque id only", m{"type": "string", "maxLength": 256}),
+			m{"type": "string", "pattern": keyPattern}),
+		"If-Match": header("If-Match", "Refuse, with 412, unless what the call changes has this ETag", m{"type": "string"}),
+		"Modelog-Occurred-Time": header("Modelog-Occurred-Time", "When it happened, for those who bring a history along; at most 1 s in the future",
+			m{"type": "string", "format": "date-time"}),
+		"Modelog-Actor": header("Modelog-Actor", "Who asks; the log holds an opaque id only", m{"type": "string", "maxLength": principals.MaxName}),
 	}
 }
 
@@ -182,8 +203,12 @@ func sharedResponses() m {
 	responses := m{}
 	for status, codes := range titles {
 		slices.Sort(codes)
+		about := http.StatusText(status) + "; code is " + strings.Join(codes, ", ")
+		if status == http.StatusRequestEntityTooLarge {
+			about += fmt.Sprintf(", for a body of more than %d bytes or an event that would have more than %d", maxBody, events.MaxEventBytes)
+		}
 		responses[strconv.Itoa(status)] = m{
-			"description": http.StatusText(status) + "; code is " + strings.Join(codes, ", "),
+			"description": about,
 			"content":     m{"application/problem+json": m{"schema": m{"$ref": "#/components/schemas/Problem"}}},
 			"headers":     m{"Modelog-Request-Id": m{"$ref": "#/components/headers/Modelog-Request-Id"}},
 		}
@@ -225,6 +250,8 @@ func errorsOf(e endpoint) []int {
 		return []int{403, 404, 500, 503}
 	case e.method == http.MethodGet:
 		return []int{400, 403, 404, 500, 503}
+	case e.body == nil:
+		return []int{400, 403, 404, 409, 412, 422, 429, 500, 503}
 	default:
 		return []int{400, 403, 404, 409, 412, 413, 415, 422, 429, 500, 503}
 	}
@@ -266,7 +293,11 @@ func schemaName(t reflect.Type) string {
 	}
 }
 
-var two = func() *int { n := 2; return &n }()
+var (
+	two            = func() *int { n := 2; return &n }()
+	maxTransitions = handlers.MaxStages * handlers.MaxStages
+	maxStage       = handlers.MaxShort
+)
 
 // named gives a reference to the schema of a type, and makes it.
 func (s *shapeSchemas) named(t reflect.Type) m {
@@ -288,7 +319,9 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 		},
 		reflect.TypeFor[Transitions](): {AnyOf: []*jsonschema.Schema{
 			{Type: "string", Enum: []any{"any"}},
-			{Type: "array", Items: &jsonschema.Schema{Type: "array", Items: &jsonschema.Schema{Type: "string"}, MinItems: two, MaxItems: two}},
+			{Type: "array", MaxItems: &maxTransitions, Items: &jsonschema.Schema{
+				Type: "array", Items: &jsonschema.Schema{Type: "string", MaxLength: &maxStage}, MinItems: two, MaxItems: two,
+			}},
 		}},
 		reflect.TypeFor[float64](): {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Enum: []any{"NaN", "Infinity", "-Infinity"}}}},
 	}
@@ -335,6 +368,9 @@ func refine(t reflect.Type, schema *jsonschema.Schema) {
 		schema.AdditionalProperties = nil
 	}
 	for name, p := range schema.Properties {
+		if limit := limits[schemaName(t)+"."+name]; limit != nil {
+			limit(p)
+		}
 		if t == reflect.TypeFor[Patch]() {
 			continue // null removes
 		}
@@ -344,48 +380,119 @@ func refine(t reflect.Type, schema *jsonschema.Schema) {
 		case 1:
 			p.Type, p.Types = types[0], nil
 		}
-		if limit := limits[schemaName(t)+"."+name]; limit != nil {
-			limit(p)
-		}
 	}
 }
 
-func longest(n int) func(*jsonschema.Schema) { return func(s *jsonschema.Schema) { s.MaxLength = &n } }
+// limit is what a schema says of one field.
+type limit = func(*jsonschema.Schema)
 
-func entries(n int) func(*jsonschema.Schema) {
+func longest(n int) limit { return func(s *jsonschema.Schema) { s.MaxLength = &n } }
+
+func atLeast(n float64) limit { return func(s *jsonschema.Schema) { s.Minimum = &n } }
+
+func between(least, most float64) limit {
+	return func(s *jsonschema.Schema) { s.Minimum, s.Maximum = &least, &most }
+}
+
+func pattern(p string) limit { return func(s *jsonschema.Schema) { s.Pattern = p } }
+
+func oneOf(words ...any) limit { return func(s *jsonschema.Schema) { s.Enum = words } }
+
+func moment(s *jsonschema.Schema) { s.Format = "date-time" }
+
+// inBytes is a text whose length is counted in bytes.
+func inBytes(n int) limit {
 	return func(s *jsonschema.Schema) {
-		if s.Type == "array" {
-			s.MaxItems = &n
-		} else {
-			s.MaxProperties = &n
+		s.MaxLength, s.Description = &n, fmt.Sprintf("%d bytes of UTF-8 at most", n)
+	}
+}
+
+// entries is of a list.
+func entries(n int, of ...limit) limit {
+	return func(s *jsonschema.Schema) {
+		s.MaxItems = &n
+		for _, limit := range of {
+			limit(s.Items)
 		}
 	}
 }
 
-var limits = map[string]func(*jsonschema.Schema){
-	"ModelSpec.name":          longest(handlers.MaxName),
-	"ModelSpec.description":   longest(handlers.MaxDescription),
-	"ModelSpec.tags":          entries(handlers.MaxTags),
-	"VersionSpec.source":      longest(handlers.MaxSourceBytes),
-	"VersionSpec.format":      longest(handlers.MaxShort),
-	"VersionSpec.semver":      longest(handlers.MaxShort),
-	"VersionSpec.run_id":      longest(handlers.MaxShort),
-	"VersionSpec.artifacts":   entries(handlers.MaxArtifacts),
-	"VersionSpec.datasets":    entries(handlers.MaxDatasets),
-	"VersionSpec.parameters":  entries(handlers.MaxParameters),
-	"VersionSpec.metrics":     entries(handlers.MaxMetrics),
-	"VersionSpec.tags":        entries(handlers.MaxTags),
-	"VersionSpec.description": longest(handlers.MaxDescription),
-	"Promotion.reason":        longest(handlers.MaxReason),
-	"Assignment.reason":       longest(handlers.MaxReason),
-	"TargetSpec.description":  longest(handlers.MaxDescription),
-	"Deployment.reason":       longest(handlers.MaxReason),
-	"Rollback.reason":         longest(handlers.MaxReason),
-	"Deprecate.reason":        longest(handlers.MaxReason),
-	"Restoration.reason":      longest(handlers.MaxReason),
-	"Renaming.to":             longest(handlers.MaxName),
-	"Renaming.reason":         longest(handlers.MaxReason),
-	"Withdrawal.reason":       longest(handlers.MaxReason),
-	"LifecycleSpec.stages":    entries(handlers.MaxStages),
-	"LifecycleSpec.reason":    longest(handlers.MaxReason),
+// pairs is of an object whose members have names of the caller's.
+func pairs(n int, of ...limit) limit {
+	return func(s *jsonschema.Schema) {
+		least, most := 1, handlers.MaxKey
+		s.MaxProperties, s.PropertyNames = &n, &jsonschema.Schema{MinLength: &least, MaxLength: &most}
+		for _, limit := range of {
+			limit(s.AdditionalProperties)
+		}
+	}
+}
+
+// patched is a merge patch of pairs. What it removes doesn't count.
+func patched(n int, of ...limit) limit {
+	return func(s *jsonschema.Schema) {
+		pairs(n, of...)(s)
+		s.MaxProperties, s.Description = nil, fmt.Sprintf("null removes; %d remain at most", n)
+	}
+}
+
+const (
+	digestPattern        = "^[0-9a-f]{64}$"
+	datasetDigestPattern = "^sha256:[0-9a-f]{64}$"
+)
+
+// limits are those of the code, by shape and field.
+var limits = map[string]limit{
+	"ModelSpec.name":           longest(handlers.MaxName),
+	"ModelSpec.description":    longest(handlers.MaxDescription),
+	"ModelSpec.tags":           pairs(handlers.MaxTags, longest(handlers.MaxValue)),
+	"Patch.description":        longest(handlers.MaxDescription),
+	"Patch.tags":               patched(handlers.MaxTags, longest(handlers.MaxValue)),
+	"VersionSpec.source":       inBytes(handlers.MaxSourceBytes),
+	"VersionSpec.format":       longest(handlers.MaxShort),
+	"VersionSpec.semver":       longest(handlers.MaxShort),
+	"VersionSpec.bump":         oneOf("major", "minor", "patch", "auto"),
+	"VersionSpec.run_id":       longest(handlers.MaxShort),
+	"VersionSpec.run_link":     inBytes(handlers.MaxSourceBytes),
+	"VersionSpec.logged_model": longest(handlers.MaxShort),
+	"VersionSpec.version":      between(0, handlers.MaxVersion),
+	"VersionSpec.artifacts":    entries(handlers.MaxArtifacts),
+	"VersionSpec.datasets":     entries(handlers.MaxDatasets),
+	"VersionSpec.parameters":   pairs(handlers.MaxParameters, longest(handlers.MaxValue)),
+	"VersionSpec.metrics":      pairs(handlers.MaxMetrics),
+	"VersionSpec.base_model":   longest(handlers.MaxWhole),
+	"VersionSpec.tags":         pairs(handlers.MaxTags, longest(handlers.MaxValue)),
+	"VersionSpec.description":  longest(handlers.MaxDescription),
+	"Artifact.path":            longest(handlers.MaxSourceBytes),
+	"Artifact.sha256":          pattern(digestPattern),
+	"Artifact.size":            atLeast(0),
+	"Code.repository":          inBytes(handlers.MaxSourceBytes),
+	"Code.commit":              longest(handlers.MaxShort),
+	"Dataset.name":             longest(handlers.MaxSourceBytes),
+	"Dataset.digest":           pattern(datasetDigestPattern),
+	"Dataset.role":             pattern(handlers.RolePattern),
+	"Promotion.to":             longest(handlers.MaxShort),
+	"Promotion.reason":         longest(handlers.MaxReason),
+	"Assignment.version":       atLeast(1),
+	"Assignment.if_version":    atLeast(0),
+	"Assignment.reason":        longest(handlers.MaxReason),
+	"TargetSpec.description":   longest(handlers.MaxDescription),
+	"Deployment.model":         longest(handlers.MaxName),
+	"Deployment.ref":           longest(handlers.MaxReference),
+	"Deployment.strategy":      oneOf(events.AllAtOnce),
+	"Deployment.reason":        longest(handlers.MaxReason),
+	"Deployment.if_generation": atLeast(0),
+	"Rollback.to":              atLeast(0),
+	"Rollback.reason":          longest(handlers.MaxReason),
+	"Deprecate.reason":         longest(handlers.MaxReason),
+	"Deprecate.sunset":         moment,
+	"Deprecate.replacement":    longest(handlers.MaxWhole),
+	"Restoration.reason":       longest(handlers.MaxReason),
+	"Renaming.to":              longest(handlers.MaxName),
+	"Renaming.reason":          longest(handlers.MaxReason),
+	"Withdrawal.reason":        longest(handlers.MaxReason),
+	"LifecycleSpec.stages":     entries(handlers.MaxStages, longest(handlers.MaxShort)),
+	"LifecycleSpec.archive":    longest(handlers.MaxShort),
+	"LifecycleSpec.exclusive":  entries(handlers.MaxStages, longest(handlers.MaxShort)),
+	"LifecycleSpec.reason":     longest(handlers.MaxReason),
 }

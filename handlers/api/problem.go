@@ -66,6 +66,8 @@ func (c *call) readBody(into any) error {
 		return handlers.TooLargeError{Limit: maxBody}
 	case err != nil:
 		return handlers.InvalidField("", "complete", "the body ended too early")
+	case string(bytes.TrimSpace(buf.Bytes())) == "null": // which would be read as {}
+		return handlers.InvalidField("", "type", "must be an object")
 	}
 	return bodyError(unmarshal(buf.Bytes(), into))
 }

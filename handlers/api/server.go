@@ -12,6 +12,7 @@ import (
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +34,45 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics gives what /metrics serves.
 	Metrics prometheus.Gatherer
+	// Mounts are the routes of other dialects on the same server.
+	Mounts []Mount
+}
+
+// Mount is a route of another dialect. It has the API's check of the Host, request
+// ids, log lines and metrics, and nothing else of it.
+type Mount struct {
+	Method string // empty for all that have no route of their own
+	Path   string // as http.ServeMux takes it
+	// Serve answers a request with this id, and gives the status that it sent.
+	Serve func(w http.ResponseWriter, r *http.Request, id string) (status int)
+	// Refuse answers a request that must not be served, in the dialect's own shape.
+	Refuse func(w http.ResponseWriter, r *http.Request, id string, why error) (status int)
+}
+
+// endpoint makes the row of a mount. What lies beside the routes is counted as no
+// route.
+func (m Mount) endpoint() endpoint {
+	e := endpoint{method: m.Method, serve: func(c *call) error {
+		c.status = m.Serve(c.w, c.r, c.id)
+		return nil
+	}}
+	if m.Method != "" {
+		e.path = m.Path
+	}
+	return e
+}
+
+// AsOf gives the view that as_of names: a sequence, or a time. It fails with
+// handlers.InvalidError.
+func AsOf(run *runner.Runner, now func() time.Time, asOf string) (projections.View, error) {
+	c := call{server: &server{cfg: Config{Runner: run, Now: now}}}
+	return c.asOf(asOf)
+}
+
+// TraceParent gives a request's W3C trace context, empty for one that is none.
+func TraceParent(r *http.Request) string {
+	c := call{r: r}
+	return c.traceParent()
 }
 
 type server struct {
@@ -54,6 +94,11 @@ func New(cfg Config) *Server {
 	s := &server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics()}
 	for _, e := range s.routes() {
 		s.mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, e) })
+	}
+	for _, m := range cfg.Mounts {
+		e := m.endpoint()
+		refuse := func(c *call, why error) { c.status = m.Refuse(c.w, c.r, c.id, why) }
+		s.mux.HandleFunc(strings.TrimSpace(m.Method+" "+m.Path), func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, e, refuse) })
 	}
 	scrape := promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{})
 	s.mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +127,11 @@ var (
 
 // handle takes a request through its endpoint, and logs one line of it.
 func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
+	s.answer(w, r, e, (*call).problem)
+}
+
+// answer does what handle does, and has errors shown by refuse.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, e endpoint, refuse func(*call, error)) {
 	begin := s.cfg.Now()
 	c := &call{w: w, r: r, server: s, id: s.cfg.NewID(begin).String()}
 	c.header("Modelog-Request-Id", c.id)
@@ -93,7 +143,7 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request, e endpoint) {
 		err = e.serve(c)
 	}
 	if err != nil {
-		c.problem(err)
+		refuse(c, err)
 	}
 	took := s.cfg.Now().Sub(begin)
 	s.metrics.observe(r.Method, e.path, c.status, took)

@@ -80,6 +80,8 @@ type VersionSummary struct {
 	Source      string            `json:"source"`
 	Format      string            `json:"format,omitempty"`
 	RunID       string            `json:"run_id,omitempty"`
+	RunLink     string            `json:"run_link,omitempty"`
+	LoggedModel string            `json:"logged_model,omitempty"`
 	Code        *events.Code      `json:"code,omitempty"`
 	BaseModel   string            `json:"base_model,omitempty"`
 	Tags        map[string]string `json:"tags"`
@@ -104,6 +106,8 @@ type Version struct {
 	Format      string             `json:"format,omitempty"`
 	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
 	RunID       string             `json:"run_id,omitempty"`
+	RunLink     string             `json:"run_link,omitempty"`
+	LoggedModel string             `json:"logged_model,omitempty"`
 	Code        *events.Code       `json:"code,omitempty"`
 	Datasets    []events.Dataset   `json:"datasets,omitempty"`
 	Parameters  map[string]string  `json:"parameters,omitempty"`
@@ -211,13 +215,15 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 	if !ok || !registered || !known {
 		return VersionSummary{}, nil, handlers.NotFoundError{What: handlers.CodeVersionNotFound, Name: strconv.Itoa(id.Version)}
 	}
+	updated, _ := v.Updated(version)
 	s := VersionSummary{
 		Model: model.Name, ModelID: id.ModelID.String(), Version: id.Version, Semver: registration.Semver,
 		Stage: version.Stage, Aliases: slices.AppendSeq([]string{}, v.AliasesOf(id)),
-		Source: registration.Source, Format: registration.Format, RunID: registration.RunID, Code: registration.Code,
+		Source: registration.Source, Format: registration.Format, RunID: registration.RunID,
+		RunLink: registration.RunLink, LoggedModel: registration.LoggedModel, Code: registration.Code,
 		Tags: shownTags(version.Tags()), Description: version.Description.String(),
 		Deprecation: showDeprecation(v, version.Deprecation),
-		CreatedAt:   events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(version.UpdatedAt()),
+		CreatedAt:   events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(updated),
 		CreatedBy: registration.CreatedBy, Sequence: sequence,
 	}
 	if base := registration.BaseModel; base != nil {
@@ -242,7 +248,7 @@ func (c *call) showVersion(v projections.View, id events.VersionID) (Version, er
 	return Version{
 		Model: sum.Model, ModelID: sum.ModelID, Version: sum.Version, Semver: sum.Semver, Stage: sum.Stage,
 		Aliases: sum.Aliases, Source: sum.Source, Format: sum.Format, Artifacts: d.Artifacts, RunID: sum.RunID,
-		Code: sum.Code, Datasets: d.Datasets, Parameters: d.Parameters, Metrics: d.Metrics, Signature: d.Signature,
+		RunLink: sum.RunLink, LoggedModel: sum.LoggedModel, Code: sum.Code, Datasets: d.Datasets, Parameters: d.Parameters, Metrics: d.Metrics, Signature: d.Signature,
 		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, Deprecation: sum.Deprecation,
 		DeployedTo: sum.DeployedTo,
 		CreatedAt:  sum.CreatedAt, UpdatedAt: sum.UpdatedAt, CreatedBy: sum.CreatedBy, Sequence: sum.Sequence,
@@ -257,11 +263,11 @@ func showRegistered(v projections.View, e events.Event, d events.VersionRegister
 	if !ok {
 		return Version{}, handlers.NotFoundError{What: handlers.CodeModelNotFound, Name: d.ModelID.String()}
 	}
-	at := events.FormatTime(e.Time)
+	at := events.FormatTime(e.Happened())
 	shown := Version{
 		Model: model.Name, ModelID: d.ModelID.String(), Version: d.Version, Semver: d.Semver,
 		Stage: model.Lifecycle().Initial(), Aliases: []string{}, Source: d.Source, Format: d.Format,
-		Artifacts: d.Artifacts, RunID: d.RunID, Code: d.Code, Datasets: d.Datasets, Parameters: d.Parameters,
+		Artifacts: d.Artifacts, RunID: d.RunID, RunLink: d.RunLink, LoggedModel: d.LoggedModel, Code: d.Code, Datasets: d.Datasets, Parameters: d.Parameters,
 		Metrics: d.Metrics, Signature: d.Signature, Tags: shownTags(d.Tags), Description: d.Description.String(),
 		CreatedAt: at, UpdatedAt: at, CreatedBy: e.Principal, Sequence: e.Sequence,
 	}

@@ -32,6 +32,8 @@ func appendVersion(dst []byte, v *Version) ([]byte, error) {
 		w.integer("size", a.Size)
 	})
 	w.optional("run_id", v.RunID)
+	w.optional("run_link", v.RunLink)
+	w.optional("logged_model", v.LoggedModel)
 	if v.Code != nil {
 		w.name("code")
 		w.begin('{')

@@ -21,6 +21,7 @@ func TestVersionsAreWrittenAsMarshalWritesThem(t *testing.T) {
 			Model: text.Draw(t, "model"), ModelID: text.Draw(t, "model id"), Version: rapid.Int().Draw(t, "version"),
 			Semver: text.Draw(t, "semver"), Stage: text.Draw(t, "stage"), Aliases: texts.Draw(t, "aliases"),
 			Source: text.Draw(t, "source"), Format: text.Draw(t, "format"), RunID: text.Draw(t, "run"),
+			RunLink: text.Draw(t, "link"), LoggedModel: text.Draw(t, "logged"),
 			Parameters: rapid.MapOfN(text, text, 0, 3).Draw(t, "parameters"), Metrics: rapid.MapOfN(text, number, 0, 3).Draw(t, "metrics"),
 			BaseModel: text.Draw(t, "base"), Tags: rapid.MapOfN(text, text, 0, 3).Draw(t, "tags"), Description: text.Draw(t, "description"),
 			DeployedTo: texts.Draw(t, "deployed"), CreatedAt: text.Draw(t, "created"), UpdatedAt: text.Draw(t, "updated"),

@@ -36,6 +36,13 @@ func readVersionSpec(data []byte, s *handlers.VersionSpec) bool {
 			r.once(5, &s.BaseModel)
 		case "description":
 			r.once(6, &s.Description)
+		case "run_link":
+			r.once(7, &s.RunLink)
+		case "logged_model":
+			r.once(8, &s.LoggedModel)
+		case "version":
+			r.first(9)
+			s.Version = r.number32()
 		case "code":
 			s.Code = r.code(s.Code)
 		case "artifacts":
@@ -188,6 +195,14 @@ func (r *plainReader) integer() int64 {
 	n, err := strconv.ParseInt(string(r.digits()), 10, 64)
 	r.odd = r.odd || err != nil
 	return n
+}
+
+// number32 reads a whole number that fits on every machine; others are rare, and
+// left to the general way.
+func (r *plainReader) number32() int {
+	n := r.integer()
+	r.odd = r.odd || int64(int32(n)) != n
+	return int(n)
 }
 
 // digits takes what a number is made of. What strconv takes and JSON doesn't is

@@ -67,6 +67,8 @@ type Directory struct {
 	// message may still be there. Guarded by adding.
 	doomed map[string]record
 
+	looked time.Time // guarded by adding; when Find last read the stream
+
 	lock  sync.RWMutex
 	ids   map[string]string // guarded by lock; by name
 	known map[string]record // guarded by lock; by id
@@ -211,6 +213,36 @@ func (d *Directory) Name(id string) (name string, ok bool) {
 	defer d.lock.RUnlock()
 	r, ok := d.known[id]
 	return r.Name, ok
+}
+
+// lookAgain is how long Find takes the directory to be as it is.
+const lookAgain = 100 * time.Millisecond
+
+// Find gives the name of a principal as Name does, one that another replica added
+// a moment ago too: it reads the stream for an id that isn't known.
+func (d *Directory) Find(ctx context.Context, id string) (name string, ok bool) {
+	if name, ok := d.Name(id); ok {
+		return name, true
+	}
+	d.adding.Lock()
+	defer d.adding.Unlock()
+	// Ids of those who were erased are asked for again and again.
+	if now := d.cfg.Now(); d.looked.IsZero() || now.Sub(d.looked) >= lookAgain {
+		if d.follow(ctx) == nil {
+			d.looked = now
+		}
+	}
+	return d.Name(id)
+}
+
+// IsID says whether a text has the form of a principal's id.
+func IsID(s string) bool {
+	token, ok := strings.CutPrefix(s, idPrefix)
+	if !ok {
+		return false
+	}
+	_, err := ulid.ParseStrict(token)
+	return err == nil
 }
 
 // List gives all principals, by name.
