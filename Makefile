@@ -30,6 +30,7 @@ demo: build ## show a registry at work, on real models
 test: $(VENV)/.installed ## install what the tests need, and run them
 	$(if $(RACE),,@echo "no C compiler here: testing without the race detector")
 	go test $(RACE) -timeout 20m ./...
+	@$(MAKE) --no-print-directory conformance
 
 conformance: build $(VENV_MLFLOW)/.installed ## judge the MLflow dialect with MLflow's own client
 	@if [ -x $(VENV_MLFLOW)/bin/python ]; then \

@@ -127,7 +127,7 @@ var Errors = map[Code]Row{
 	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, mlflowLimit, "Too many requests are waiting"},
 	CodeDiskFull:           {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The disk of the log is nearly full"},
 	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The log is unavailable"},
-	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The outcome is unknown"},
+	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, mlflowConflict, "The outcome is unknown"},
 	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The sequence was not reached in time"},
 	CodeInternal:           {http.StatusInternalServerError, ExitInternal, mlflowInternal, "Internal error"},
 }

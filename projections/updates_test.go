@@ -67,7 +67,8 @@ func TestWhatMovesTheTimeOfAnUpdate(t *testing.T) {
 	s := fold([]events.Event{
 		{Sequence: 1, Time: firstMoment, Data: events.RegistryCreated{RegistryID: registryID, Level: 1}},
 		{Sequence: 2, Time: firstMoment, Data: events.ModelRegistered{ModelID: m, Name: "m"}},
-		{Sequence: 3, Time: firstMoment, Data: registered(1)}, {Sequence: 4, Time: firstMoment, Data: registered(2)},
+		{Sequence: 3, Time: firstMoment, Data: registered(1)},
+		{Sequence: 4, Time: firstMoment, Data: registered(2)},
 	})
 	times := func() []time.Time {
 		v := s.At(s.Applied())

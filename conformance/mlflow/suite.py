@@ -9,6 +9,7 @@ Prints a line for each check, and ends with 1 if one failed.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from contextlib import redirect_stderr
 from pathlib import Path
 
 # One attempt per request, so that a wrong 5xx is seen and not waited for.
@@ -51,13 +53,14 @@ def judge(check: Check, t: Context, reference: bool) -> tuple[str, str]:
     if reference and check.modelog_only:
         return "skip", check.modelog_only
     try:
-        check.run(t)
+        with redirect_stderr(io.StringIO()):  # the client tells there what it does
+            check.run(t)
     except Exception as e:  # noqa: BLE001: whatever it is, it is reported
         text = f"{type(e).__name__}: {e}"
         if reference and check.reference_fails and re.search(check.reference_fails, text):
             return "known", check.about or text.splitlines()[0][:120]
         where = [f for f in traceback.extract_tb(e.__traceback__) if Path(f.filename).parent == Path(__file__).parent]
-        lines = "".join(f"\n      {Path(f.filename).name}:{f.lineno}: {f.line}" for f in where[1:])
+        lines = "".join(f"\n      {Path(f.filename).name}:{f.lineno}: {f.line}" for f in where[1:] or where)
         return "FAIL", f"{text[:1500]}{lines}"
     if reference and check.reference_fails:
         return "FAIL", f"passes, although it is said to fail with {check.reference_fails!r}"
@@ -70,7 +73,6 @@ def main() -> int:
     which.add_argument("--modelog", type=Path, metavar="BINARY", help="judge this modelog")
     which.add_argument("--reference", action="store_true", help="judge MLflow's own server")
     parser.add_argument("--only", default="", metavar="REGEX", help="run only the checks with such a name")
-    parser.add_argument("--keep", action="store_true", help="leave the server's files")
     args = parser.parse_args()
 
     checks = [c for f in FILES for c in f.check if re.search(args.only, c.name)]
@@ -78,9 +80,8 @@ def main() -> int:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="conformance-") as d:
         directory = Path(d)
-        server: Server = Reference(directory / "server") if args.reference else Modelog(directory / "server", binary=args.modelog)
-        if args.keep:
-            print(f"files are in {directory}")
+        server: Server = Reference(directory / "server") if args.reference else Modelog(directory / "server", binary=args.modelog.resolve())
+        os.chdir(directory)  # where the client keeps the files of runs
         tracking_uri = f"sqlite:///{directory}/tracking.db"
         mlflow.set_tracking_uri(tracking_uri)
         with server:
@@ -94,6 +95,7 @@ def main() -> int:
                 took = time.monotonic() - start
                 print(f"{result:5} {check.name} ({took:.1f} s)" + (f"\n      {why}" if why else ""), flush=True)
                 results.append(result)
+        os.chdir("/")
     count = {r: results.count(r) for r in ("ok", "known", "skip", "FAIL") if r in results}
     print(", ".join(f"{n} {r}" for r, n in count.items()) + f" in {time.monotonic() - begun:.0f} s")
     return 1 if "FAIL" in results else 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 )
 
@@ -17,8 +18,15 @@ type serverLogger struct {
 }
 
 func (l *serverLogger) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
-func (l *serverLogger) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
 func (l *serverLogger) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+
+// Warnf leaves out what the server says of this process's own login, which is
+// never written down, and of readers, who need none.
+func (l *serverLogger) Warnf(format string, v ...any) {
+	if !strings.HasPrefix(format, "Plaintext passwords") {
+		l.write(slog.LevelWarn, format, v)
+	}
+}
 
 // Fatalf keeps the line, which tells startServer why there is no server. Unlike
 // a stand-alone server's, it lets the process live.

@@ -99,9 +99,8 @@ type helloOptions struct {
 
 // greet ends when the server has confirmed the subscription.
 func (w *wire) greet(r *bufio.Reader, own login) error {
-	if err := w.conn.SetDeadline(time.Now().Add(startTimeout)); err != nil {
-		return err
-	}
+	late := time.AfterFunc(startTimeout, func() { _ = w.conn.Close() }) // which is told by the next read
+	defer late.Stop()
 	if _, err := r.ReadSlice('\n'); err != nil { // INFO
 		return err
 	}
@@ -118,7 +117,7 @@ func (w *wire) greet(r *bufio.Reader, own login) error {
 		case err != nil:
 			return err
 		case bytes.HasPrefix(line, []byte("PONG")):
-			return w.conn.SetDeadline(time.Time{})
+			return nil
 		case bytes.HasPrefix(line, []byte("-ERR")):
 			return fmt.Errorf("the server says %q", line)
 		}
@@ -131,7 +130,7 @@ func (w *wire) close() {
 		close(w.closed)
 		_ = w.conn.Close() // nothing is lost by it
 	})
-	for range w.batches { //nolint:revive // what came is of no use any more
+	for range w.batches {
 	}
 }
 
@@ -145,7 +144,8 @@ func (w *wire) publish(subject, reply string, body []byte) error {
 }
 
 // publishGroup sends events, each of which expects the sequence before its own,
-// and says how many bytes went out before an error.
+// and says how many bytes went out before an error. A server that doesn't take
+// them in time loses the connection.
 func (w *wire) publishGroup(expect uint64, group []events.Encoded, reply string, timeout time.Duration) (sent int, err error) {
 	w.lock.Lock()
 	defer w.lock.Unlock()
@@ -153,14 +153,13 @@ func (w *wire) publishGroup(expect uint64, group []events.Encoded, reply string,
 	for i := range group {
 		w.out = appendPublish(w.out, &group[i], reply, expect+uint64(i))
 	}
-	if err := w.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, err
-	}
+	late := time.AfterFunc(timeout, func() { _ = w.conn.Close() }) // which is told by Write
+	defer late.Stop()
 	sent, err = w.conn.Write(w.out)
 	if cap(w.out) > wireKeeps {
 		w.out = nil
 	}
-	return sent, errors.Join(err, w.conn.SetWriteDeadline(time.Time{}))
+	return sent, err
 }
 
 // The headers that Append puts before an event's own.

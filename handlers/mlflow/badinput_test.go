@@ -83,7 +83,7 @@ func TestBadInput(t *testing.T) {
 		{"a source that names too much", `POST model-versions/create {"name":"fraud","source":"models:/fraud/1/x"}`, 400, invalid, "Invalid model version source: 'models:/fraud/1/x'. The model_id request parameter must identify the resource that contains the source."},
 		{"a source that is no model", `POST model-versions/create {"name":"fraud","source":"models:/x/1"}`, 404, gone, "Registered Model with name=x not found"},
 		{"a source that is no version", `POST model-versions/create {"name":"fraud","source":"models:/fraud/9"}`, 404, gone, "Model Version (name=fraud, version=9) not found"},
-		{"a source that is no alias", `POST model-versions/create {"name":"fraud","source":"models:/fraud@x"}`, 404, gone, "Registered model alias x not found."},
+		{"a source that is no alias", `POST model-versions/create {"name":"fraud","source":"models:/fraud@x"}`, 400, invalid, "Registered model alias x not found."},
 		{"a source that is an empty stage", `POST model-versions/create {"name":"fraud","source":"models:/fraud/staging"}`, 404, gone, "No versions of model with name 'fraud' and stage 'Staging' found"},
 		{"a source that is a prompt", `POST model-versions/create {"name":"fraud","source":"models:/p/1"}`, 400, invalid, "Invalid model version source: 'models:/p/1'. Prompt versions cannot be used as model version sources."},
 		{"a copy with another run", `POST model-versions/create {"name":"fraud","source":"models:/fraud/1","run_id":"r9"}`, 400, invalid, "Invalid model version source: 'models:/fraud/1'. The run_id and model_id request parameters must match the referenced model version."},

@@ -98,6 +98,9 @@ func TestDeprecationsAreTagsThatACopyDoesNotTakeAlong(t *testing.T) {
 	r.holds(r.must("GET model-versions/search?filter=tags.`modelog.deprecated`='true'"), `{"model_versions":[{"version":"2"}]}`)
 	r.holds(r.must(`POST model-versions/create {"name":"fraud","source":"models:/fraud/1","tags":[`+shown+`]}`),
 		`{"model_version":{"version":"4","tags":[{"key":"k","value":"v"}]}}`)
+	if strings.Contains(r.everything(), deprecatedTag) {
+		t.Error("the copy's event has the tag")
+	}
 
 	got := r.call("POST model-versions/transition-stage", `{"name":"fraud","version":"1","stage":"Production"}`)
 	if got.Code != http.StatusConflict || strings.Contains(got.Body.String(), "force") {

@@ -72,10 +72,9 @@ func newRegistry(t *testing.T, o options) *registry {
 	run := runner.New(log)
 	logged := &strings.Builder{}
 	logger := slog.New(slog.NewTextHandler(logged, nil))
-	newID := func(at time.Time) ulid.ULID { return ulid.MustNew(ulid.Timestamp(at), nil) }
 	var count uint64
 	var lock sync.Mutex
-	newID = func(at time.Time) ulid.ULID {
+	newID := func(at time.Time) ulid.ULID {
 		lock.Lock()
 		defer lock.Unlock()
 		count++
@@ -216,12 +215,14 @@ var rpcCases = []struct {
 		`{"registered_model":{"name":"fraud","description":"finds it","tags":[{"key":"team","value":"pay"}]}}`,
 	},
 	{
-		"a version comes back ready, with the texts that clients look for", []string{model},
+		"a version comes back ready, with the texts that clients look for",
+		[]string{model},
 		`POST model-versions/create {"name":"fraud","source":"s3://b/1"}`,
 		`{"model_version":{"name":"fraud","version":"1","current_stage":"None","description":"","source":"s3://b/1","run_id":"","run_link":"","status":"READY"}}`,
 	},
 	{
-		"a version keeps its run, its link, its logged model and its tags", []string{model},
+		"a version keeps its run, its link, its logged model and its tags",
+		[]string{model},
 		`POST model-versions/create {"name":"fraud","source":"models:/m-1","run_id":"r1","runLink":"https://t/r1","model_id":"m-1","tags":[{"key":"a"}]}`,
 		`{"model_version":{"source":"models:/m-1","run_id":"r1","run_link":"https://t/r1","model_id":"m-1","tags":[{"key":"a","value":""}]}}`,
 	},
@@ -238,11 +239,15 @@ var rpcCases = []struct {
 		`GET model-versions/get?name=risk&version=1`, `{"model_version":{"name":"risk"}}`,
 	},
 	{
-		"renaming answers with the model", []string{model}, `POST registered-models/rename {"name":"fraud","new_name":"risk"}`,
+		"renaming answers with the model",
+		[]string{model},
+		`POST registered-models/rename {"name":"fraud","new_name":"risk"}`,
 		`{"registered_model":{"name":"risk"}}`,
 	},
 	{
-		"a model's description is changed", []string{model}, `PATCH registered-models/update {"name":"fraud","description":"new"}`,
+		"a model's description is changed",
+		[]string{model},
+		`PATCH registered-models/update {"name":"fraud","description":"new"}`,
 		`{"registered_model":{"description":"new"}}`,
 	},
 	{
@@ -251,61 +256,98 @@ var rpcCases = []struct {
 	},
 	{"a model is gone with its versions and aliases", append(withVersions(),
 		`POST registered-models/alias {"name":"fraud","alias":"a","version":"1"}`), `DELETE registered-models/delete {"name":"fraud"}`, `{}`},
-	{"numbers begin again under a new model of the same name", append(withVersions(), `DELETE registered-models/delete {"name":"fraud"}`, model),
-		`POST model-versions/create {"name":"fraud","source":"s3://b/9"}`, `{"model_version":{"version":"1"}}`},
-	{"the number of a deleted version is not used again", append(withVersions(), `DELETE model-versions/delete {"name":"fraud","version":"3"}`),
-		`POST model-versions/create {"name":"fraud","source":"s3://b/9"}`, `{"model_version":{"version":"4"}}`},
-	{"a stage is found whatever its case", withVersions(), `POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"pRoduction"}`,
-		`{"model_version":{"current_stage":"Production"}}`},
-	{"the others in a stage are archived along", append(withVersions(),
-		`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`,
-		`POST model-versions/transition-stage {"name":"fraud","version":"2","stage":"Production","archive_existing_versions":true}`),
-		`GET model-versions/get?name=fraud&version=1`, `{"model_version":{"current_stage":"Archived"}}`},
-	{"the latest versions are the highest of each stage, with their aliases", append(withVersions(),
-		`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`,
-		`POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`),
+	{
+		"numbers begin again under a new model of the same name", append(withVersions(), `DELETE registered-models/delete {"name":"fraud"}`, model),
+		`POST model-versions/create {"name":"fraud","source":"s3://b/9"}`, `{"model_version":{"version":"1"}}`,
+	},
+	{
+		"the number of a deleted version is not used again", append(withVersions(), `DELETE model-versions/delete {"name":"fraud","version":"3"}`),
+		`POST model-versions/create {"name":"fraud","source":"s3://b/9"}`, `{"model_version":{"version":"4"}}`,
+	},
+	{
+		"a stage is found whatever its case", withVersions(), `POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"pRoduction"}`,
+		`{"model_version":{"current_stage":"Production"}}`,
+	},
+	{
+		"the others in a stage are archived along", append(withVersions(),
+			`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`,
+			`POST model-versions/transition-stage {"name":"fraud","version":"2","stage":"Production","archive_existing_versions":true}`),
+		`GET model-versions/get?name=fraud&version=1`, `{"model_version":{"current_stage":"Archived"}}`,
+	},
+	{
+		"the latest versions are the highest of each stage, with their aliases", append(withVersions(),
+			`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`,
+			`POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`),
 		`POST registered-models/get-latest-versions {"name":"fraud"}`,
-		`{"model_versions":[{"version":"3"},{"version":"1","aliases":["champ"]}]}`},
-	{"the latest versions of some stages, over GET", append(withVersions(),
-		`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`),
-		`GET registered-models/get-latest-versions?name=fraud&stages=production&stages=Staging`, `{"model_versions":[{"version":"1"}]}`},
-	{"a model shows its aliases and latest versions", append(withVersions(),
-		`POST registered-models/alias {"name":"fraud","alias":"champ","version":"02"}`), `GET registered-models/get?name=fraud`,
-		`{"registered_model":{"aliases":[{"alias":"champ","version":"2"}],"latest_versions":[{"version":"3"}]}}`},
-	{"an alias moves", append(withVersions(), `POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`,
-		`POST registered-models/alias {"name":"fraud","alias":"champ","version":"2"}`),
-		`GET registered-models/alias?name=fraud&alias=champ`, `{"model_version":{"version":"2","aliases":["champ"]}}`},
-	{"latest is the newest version, not that of a stage", append(withVersions(),
-		`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`),
-		`GET registered-models/alias?name=fraud&alias=Latest`, `{"model_version":{"version":"3"}}`},
+		`{"model_versions":[{"version":"3"},{"version":"1","aliases":["champ"]}]}`,
+	},
+	{
+		"the latest versions of some stages, over GET", append(withVersions(),
+			`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`),
+		`GET registered-models/get-latest-versions?name=fraud&stages=production&stages=Staging`, `{"model_versions":[{"version":"1"}]}`,
+	},
+	{
+		"a model shows its aliases and latest versions", append(withVersions(),
+			`POST registered-models/alias {"name":"fraud","alias":"champ","version":"02"}`), `GET registered-models/get?name=fraud`,
+		`{"registered_model":{"aliases":[{"alias":"champ","version":"2"}],"latest_versions":[{"version":"3"}]}}`,
+	},
+	{
+		"an alias moves", append(withVersions(), `POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`,
+			`POST registered-models/alias {"name":"fraud","alias":"champ","version":"2"}`),
+		`GET registered-models/alias?name=fraud&alias=champ`, `{"model_version":{"version":"2","aliases":["champ"]}}`,
+	},
+	{
+		"latest is the newest version, not that of a stage", append(withVersions(),
+			`POST model-versions/transition-stage {"name":"fraud","version":"1","stage":"Production"}`),
+		`GET registered-models/alias?name=fraud&alias=Latest`, `{"model_version":{"version":"3"}}`,
+	},
 	{"removing an alias that isn't there is fine", []string{model}, `DELETE registered-models/alias {"name":"fraud","alias":"x"}`, `{}`},
-	{"no alias dangles after its version is gone", append(withVersions(), `POST registered-models/alias {"name":"fraud","alias":"champ","version":"3"}`,
-		`DELETE model-versions/delete {"name":"fraud","version":"3"}`, `POST registered-models/set-tag {"name":"fraud","key":"k","value":"v"}`),
-		`GET registered-models/alias?name=fraud&alias=latest`, `{"model_version":{"version":"2"}}`},
-	{"tags of a model are set", []string{model, `POST registered-models/set-tag {"name":"fraud","key":"a/b c","value":null}`},
-		`GET registered-models/get?name=fraud`, `{"registered_model":{"tags":[{"key":"a/b c","value":""},{"key":"team","value":"pay"}]}}`},
-	{"tags of a model are removed", []string{model, `DELETE registered-models/delete-tag {"name":"fraud","key":"team"}`,
-		`DELETE registered-models/delete-tag {"name":"fraud","key":"team"}`}, `GET registered-models/get?name=fraud`, `{"registered_model":{"name":"fraud"}}`},
-	{"tags of a version are set and removed", append(withVersions(), `POST model-versions/set-tag {"name":"fraud","version":"1","key":"n","value":"1"}`,
-		`DELETE model-versions/delete-tag {"name":"fraud","version":"1","key":"k"}`),
-		`GET model-versions/get?name=fraud&version=1`, `{"model_version":{"tags":[{"key":"n","value":"1"}]}}`},
+	{
+		"no alias dangles after its version is gone", append(withVersions(), `POST registered-models/alias {"name":"fraud","alias":"champ","version":"3"}`,
+			`DELETE model-versions/delete {"name":"fraud","version":"3"}`, `POST registered-models/set-tag {"name":"fraud","key":"k","value":"v"}`),
+		`GET registered-models/alias?name=fraud&alias=latest`, `{"model_version":{"version":"2"}}`,
+	},
+	{
+		"tags of a model are set",
+		[]string{model, `POST registered-models/set-tag {"name":"fraud","key":"a/b c","value":null}`},
+		`GET registered-models/get?name=fraud`, `{"registered_model":{"tags":[{"key":"a/b c","value":""},{"key":"team","value":"pay"}]}}`,
+	},
+	{"tags of a model are removed", []string{
+		model, `DELETE registered-models/delete-tag {"name":"fraud","key":"team"}`,
+		`DELETE registered-models/delete-tag {"name":"fraud","key":"team"}`,
+	}, `GET registered-models/get?name=fraud`, `{"registered_model":{"name":"fraud"}}`},
+	{
+		"tags of a version are set and removed", append(withVersions(), `POST model-versions/set-tag {"name":"fraud","version":"1","key":"n","value":"1"}`,
+			`DELETE model-versions/delete-tag {"name":"fraud","version":"1","key":"k"}`),
+		`GET model-versions/get?name=fraud&version=1`, `{"model_version":{"tags":[{"key":"n","value":"1"}]}}`,
+	},
 	{"the files of a version are where it says", withVersions(), `GET model-versions/get-download-uri?name=fraud&version=1`, `{"artifact_uri":"s3://b/1"}`},
-	{"the files of a copy of a copy are where those of the first are, even when that is gone", append(withVersions(),
-		`POST registered-models/create {"name":"copy"}`,
-		`POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`,
-		`POST model-versions/create {"name":"copy","source":"models:/fraud@champ"}`,
-		`POST model-versions/create {"name":"copy","source":"models:/copy/latest"}`,
-		`DELETE registered-models/delete {"name":"fraud"}`),
-		`GET model-versions/get-download-uri?name=copy&version=2`, `{"artifact_uri":"s3://b/1"}`},
-	{"a copy names the exact version, and has its run", append(withVersions(), `POST registered-models/create {"name":"copy"}`),
-		`POST model-versions/create {"name":"copy","source":"models:/fraud/01"}`, `{"model_version":{"source":"models:/fraud/1","run_id":"r1"}}`},
-	{"a copy of a stage is of the highest version in it", append(withVersions(), `POST registered-models/create {"name":"copy"}`),
-		`POST model-versions/create {"name":"copy","source":"models:/fraud/none"}`, `{"model_version":{"source":"models:/fraud/3"}}`},
+	{
+		"the files of a copy of a copy are where those of the first are, even when that is gone", append(withVersions(),
+			`POST registered-models/create {"name":"copy"}`,
+			`POST registered-models/alias {"name":"fraud","alias":"champ","version":"1"}`,
+			`POST model-versions/create {"name":"copy","source":"models:/fraud@champ"}`,
+			`POST model-versions/create {"name":"copy","source":"models:/copy/latest"}`,
+			`DELETE registered-models/delete {"name":"fraud"}`),
+		`GET model-versions/get-download-uri?name=copy&version=2`, `{"artifact_uri":"s3://b/1"}`,
+	},
+	{
+		"a copy names the exact version, and has its run", append(withVersions(), `POST registered-models/create {"name":"copy"}`),
+		`POST model-versions/create {"name":"copy","source":"models:/fraud/01"}`, `{"model_version":{"source":"models:/fraud/1","run_id":"r1"}}`,
+	},
+	{
+		"a copy of a stage is of the highest version in it", append(withVersions(), `POST registered-models/create {"name":"copy"}`),
+		`POST model-versions/create {"name":"copy","source":"models:/fraud/none"}`, `{"model_version":{"source":"models:/fraud/3"}}`,
+	},
 	{"a local source is stored", []string{model}, `POST model-versions/create {"name":"fraud","source":"/tmp/m"}`, `{"model_version":{"source":"/tmp/m"}}`},
-	{"a prompt is a model with a tag", []string{
-		`POST registered-models/create {"name":"p","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"}]}`,
-	}, `POST model-versions/create {"name":"p","source":"dummy-source","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"},{"key":"mlflow.prompt.text","value":"Hi"}]}`,
-		`{"model_version":{"version":"1","source":"dummy-source"}}`},
+	{
+		"a prompt is a model with a tag",
+		[]string{
+			`POST registered-models/create {"name":"p","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"}]}`,
+		},
+		`POST model-versions/create {"name":"p","source":"dummy-source","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"},{"key":"mlflow.prompt.text","value":"Hi"}]}`,
+		`{"model_version":{"version":"1","source":"dummy-source"}}`,
+	},
 	{"prompts are hidden among the models", []string{
 		model, `POST registered-models/create {"name":"p","tags":[{"key":"mlflow.prompt.is_prompt","value":"true"}]}`,
 	}, `GET registered-models/search`, `{"registered_models":[{"name":"fraud"}]}`},
@@ -318,14 +360,18 @@ var rpcCases = []struct {
 	{"models are ordered by their last update", []string{
 		model, `POST registered-models/create {"name":"a"}`, `PATCH registered-models/update {"name":"fraud","description":"x"}`,
 	}, `GET registered-models/search?order_by=last_updated_timestamp%20DESC`, `{"registered_models":[{"name":"fraud"},{"name":"a"}]}`},
-	{"versions come by their last update, with their aliases", append(withVersions(),
-		`PATCH model-versions/update {"name":"fraud","version":"1","description":"x"}`,
-		`POST registered-models/alias {"name":"fraud","alias":"champ","version":"2"}`),
+	{
+		"versions come by their last update, with their aliases", append(withVersions(),
+			`PATCH model-versions/update {"name":"fraud","version":"1","description":"x"}`,
+			`POST registered-models/alias {"name":"fraud","alias":"champ","version":"2"}`),
 		`GET model-versions/search?filter=name='fraud'`,
-		`{"model_versions":[{"version":"1"},{"version":"3"},{"version":"2","aliases":["champ"]}]}`},
+		`{"model_versions":[{"version":"1"},{"version":"3"},{"version":"2","aliases":["champ"]}]}`,
+	},
 	{"versions of all models are searched by their run", withVersions(), `GET model-versions/search?filter=run_id%20=%20'r1'`, `{"model_versions":[{"version":"1"}]}`},
-	{"versions are searched by a tag and ordered", withVersions(), `GET model-versions/search?filter=version_number%20%3E%201&order_by=version_number%20ASC`,
-		`{"model_versions":[{"version":"2"},{"version":"3"}]}`},
+	{
+		"versions are searched by a tag and ordered", withVersions(), `GET model-versions/search?filter=version_number%20%3E%201&order_by=version_number%20ASC`,
+		`{"model_versions":[{"version":"2"},{"version":"3"}]}`,
+	},
 	{"nothing found is an empty object", nil, `GET model-versions/search?filter=name='x'`, `{}`},
 	{"JSON in a string is read too", nil, `POST registered-models/create "{\"name\":\"fraud\"}"`, `{"registered_model":{"name":"fraud"}}`},
 	{"what isn't known is ignored", nil, `POST registered-models/create {"name":"fraud","what":[1],"description":null}`, `{"registered_model":{"name":"fraud"}}`},

@@ -220,7 +220,7 @@ func resolve(v projections.View, m *projections.Model, ref string) (events.Versi
 			id.Version = m.LatestVersion
 		}
 		if id.Version == 0 {
-			return id, missing("Registered model alias " + clip(alias) + " not found.")
+			return id, invalid("Registered model alias %s not found.", clip(alias))
 		}
 	case isLatest(ref):
 		if id.Version = m.LatestVersion; id.Version == 0 {

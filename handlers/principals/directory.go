@@ -215,8 +215,12 @@ func (d *Directory) Name(id string) (name string, ok bool) {
 	return r.Name, ok
 }
 
-// lookAgain is how long Find takes the directory to be as it is.
-const lookAgain = 100 * time.Millisecond
+// How long Find takes the directory to be as it is, and waits for the stream: reads
+// go on without it.
+const (
+	lookAgain   = 100 * time.Millisecond
+	lookTimeout = time.Second
+)
 
 // Find gives the name of a principal as Name does, one that another replica added
 // a moment ago too: it reads the stream for an id that isn't known.
@@ -228,9 +232,10 @@ func (d *Directory) Find(ctx context.Context, id string) (name string, ok bool) 
 	defer d.adding.Unlock()
 	// Ids of those who were erased are asked for again and again.
 	if now := d.cfg.Now(); d.looked.IsZero() || now.Sub(d.looked) >= lookAgain {
-		if d.follow(ctx) == nil {
-			d.looked = now
-		}
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		_ = d.follow(ctx) // what can't be looked for isn't found
+		d.looked = d.cfg.Now()
 	}
 	return d.Name(id)
 }
