@@ -556,6 +556,8 @@ func badQueries(s *fixture) []badInput {
 		{name: "a cursor of nonsense", request: "GET /v1/targets?cursor=bm9uc2Vuc2U", field: "cursor"},
 		{name: "a cursor of another list", request: "GET /v1/models?cursor=" + s.cursor, field: "cursor"},
 		{name: "a cursor of another moment", request: "GET /v1/events?as_of=1&cursor=" + s.cursor, field: "cursor"},
+		{name: "a filter that is none", request: "GET /v1/models?filter=name", field: "filter"},
+		{name: "a filter by what isn't there", request: "GET /v1/models/fraud/versions?filter=stage%20%3D%20%27x%27", field: "filter"},
 		{name: "events after a word", request: "GET /v1/events?after=yesterday", field: "after"},
 		{name: "events after less than nothing", request: "GET /v1/events?after=-1", field: "after"},
 		{name: "a digest, perhaps", request: "GET /v1/state?compute=maybe", field: "compute"},

@@ -27,7 +27,7 @@ type client struct {
 	server string
 	asJSON bool
 	// for reads
-	asOf string
+	asOf, filter string
 	// for writes
 	actor, key, reason, ifMatch string
 }

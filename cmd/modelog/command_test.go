@@ -63,7 +63,7 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"archive": reasoned, "deprecate": reasoned + " sunset replacement", "restore": reasoned, "delete": reasoned + " cascade",
 		"tag": writes, "alias set": reasoned + " if-version", "alias rm": reasoned + " if-version",
 		"target define": writes, "target rm": reasoned, "deploy": reasoned + " if-generation force", "rollback": reasoned + " to", "undeploy": reasoned,
-		"get": reads, "list models": reads + " limit", "list versions": reads + " limit", "list targets": reads + " limit",
+		"get": reads, "list models": reads + " limit filter", "list versions": reads + " limit filter", "list targets": reads + " limit",
 		"log": reads + " after limit", "state": reads, "verify": reads + " data expect", "bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")

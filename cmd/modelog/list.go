@@ -32,6 +32,9 @@ func pages[L, E any](ctx context.Context, c *client, at string, limit int, next 
 		if cursor != "" {
 			query.Set("cursor", cursor)
 		}
+		if c.filter != "" {
+			query.Set("filter", c.filter)
+		}
 		page, err := get[L](ctx, c, at, query)
 		if err != nil {
 			return nil, err
@@ -49,14 +52,20 @@ func limitFlag(cmd *cobra.Command, limit *int) {
 	cmd.Flags().IntVar(limit, "limit", 1000, "how many entries at most")
 }
 
+func filterFlag(cmd *cobra.Command, c *client) {
+	cmd.Flags().StringVar(&c.filter, "filter", "", "only those that it lets through, in the filter language of MLflow's searches")
+}
+
 func (a *app) listModelsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "models", Short: "List the models, by name", Args: cobra.NoArgs,
-		Example: `  modelog list models --as-of 2026-11-01T00:00:00Z`,
+		Example: `  modelog list models --as-of 2026-11-01T00:00:00Z
+  modelog list models --filter "tags.team = 'risk' AND name LIKE 'fraud%'"`,
 	}
 	c := a.reader(cmd)
 	limitFlag(cmd, &limit)
+	filterFlag(cmd, c)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := pages(cmd.Context(), c, "/v1/models", limit, func(l api.ModelList) ([]api.Model, string) { return l.Models, l.NextCursor })
 		if err != nil {
@@ -77,10 +86,12 @@ func (a *app) listVersionsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "versions MODEL", Short: "List a model's versions, newest first", Args: exactly("MODEL"),
-		Example: `  modelog list versions fraud --limit 10`,
+		Example: `  modelog list versions fraud --limit 10
+  modelog list versions fraud --filter "tags.trigger = 'nightly' AND version_number > 7"`,
 	}
 	c := a.reader(cmd)
 	limitFlag(cmd, &limit)
+	filterFlag(cmd, c)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		all, err := pages(cmd.Context(), c, path("models", args[0], "versions"), limit,
 			func(l api.VersionList) ([]api.VersionSummary, string) { return l.Versions, l.NextCursor })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/filter"
 	"github.com/modelog/modelog/projections"
 )
 
@@ -21,7 +22,7 @@ func modelRoutes() []endpoint {
 			func(_ *call, spec handlers.ModelSpec) (handlers.Command, error) {
 				return &handlers.RegisterModel{Spec: spec}, nil
 			}, renderModel),
-		read("/v1/models", "listModels", "List the models, by name", paging, listModels),
+		read("/v1/models", "listModels", "List the models, by name", filtered("tags.team = 'risk'"), listModels),
 		read("/v1/models/{model}", "getModel", "Get a model", nil,
 			func(c *call, v projections.View) (answer[Model], error) {
 				m, sequence, err := handlers.FindModel(v, c.r.PathValue("model"))
@@ -105,9 +106,17 @@ func listModels(c *call, v projections.View) (answer[ModelList], error) {
 	if err != nil {
 		return answer[ModelList]{}, err
 	}
+	s, err := c.sieve(filter.Models)
+	if err != nil {
+		return answer[ModelList]{}, err
+	}
 	list := ModelList{Models: []Model{}}
 	for m := range v.Models(page.from()) {
-		if page.skip(m.Name) {
+		passes, err := s.passes(modelEntry{s, m})
+		if err != nil {
+			return answer[ModelList]{}, err
+		}
+		if !passes || page.skip(m.Name) {
 			continue
 		}
 		if page.full(len(list.Models)) {
@@ -132,7 +141,7 @@ func versionRoutes() []endpoint {
 			func(c *call, spec handlers.VersionSpec) (handlers.Command, error) {
 				return &handlers.RegisterVersion{Model: c.r.PathValue("model"), Spec: spec}, nil
 			}, renderVersion),
-		read("/v1/models/{model}/versions", "listVersions", "List a model's versions, newest first", paging, listVersions),
+		read("/v1/models/{model}/versions", "listVersions", "List a model's versions, newest first", filtered("run_id = 'b1946ac9'"), listVersions),
 		read("/v1/models/{model}/versions/{ref}", "getVersion", "Get a version by number, semantic version or range, stage, latest or @alias", nil,
 			func(c *call, v projections.View) (answer[Version], error) {
 				m, _, err := handlers.FindModel(v, c.r.PathValue("model"))
@@ -199,8 +208,19 @@ func listVersions(c *call, v projections.View) (answer[VersionList], error) {
 		}
 		from--
 	}
+	sieve, err := c.sieve(filter.Versions)
+	if err != nil {
+		return answer[VersionList]{}, err
+	}
 	list := VersionList{Versions: []VersionSummary{}}
 	for version := range v.Versions(m.ID, from) {
+		passes, err := sieve.passes(versionEntry{modelEntry{sieve, m}, v, version})
+		if err != nil {
+			return answer[VersionList]{}, err
+		}
+		if !passes {
+			continue
+		}
 		if page.full(len(list.Versions)) {
 			list.NextCursor = page.next(strconv.Itoa(list.Versions[len(list.Versions)-1].Version))
 			break
