@@ -388,6 +388,7 @@ type (
 		Aliases          map[string]int
 		Versions         []shownVersion // highest first
 		InStage          map[string][]int
+		Highest          map[string]int
 		Semvers          []string // highest first, with their numbers
 		Updates          []shownUpdate
 	}
@@ -464,7 +465,7 @@ func (w *world) showModel(m *worldModel) shownModel {
 	s := shownModel{
 		ID: m.id, Name: m.name, Path: "models/" + m.name, Description: m.description, Tags: someTags(m.tags), Lifecycle: m.lifecycle,
 		Created: m.created, Updated: m.updated, By: m.by, Latest: slices.Max(append(live, 0)), Last: m.last(), Live: len(live),
-		Aliases: m.aliases, InStage: map[string][]int{}, Updates: byUpdate(m),
+		Aliases: m.aliases, InStage: map[string][]int{}, Highest: map[string]int{}, Updates: byUpdate(m),
 	}
 	for _, number := range live {
 		if w.runsOn(m.id, number) != nil {
@@ -475,6 +476,7 @@ func (w *world) showModel(m *worldModel) shownModel {
 		s.Versions = append(s.Versions, w.showVersion(m, number))
 		stage := m.version(number).stage
 		s.InStage[stage] = append(s.InStage[stage], number)
+		s.Highest[stage] = max(s.Highest[stage], number)
 	}
 	var semvers []*semver.Version
 	numbers := map[*semver.Version]int{}
@@ -547,6 +549,7 @@ func show(v projections.View) shown {
 				one.InStage[stage] = numbers
 			}
 		}
+		one.Highest = maps.Collect(v.LatestInStages(m.ID))
 		for sv, number := range v.BySemver(m.ID) {
 			one.Semvers = append(one.Semvers, fmt.Sprintf("%s is %d", sv, number))
 		}

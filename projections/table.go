@@ -240,7 +240,7 @@ func (t *table[K, V]) scan(sequence uint64, from K, rows walk[K, V]) iter.Seq2[K
 	return func(yield func(K, V) bool) {
 		pivot := entry[K, V]{key: from}
 		var last *row[V] // where the step before ended, not to be visited again
-		var hits []hit
+		hits := make([]hit, 0, firstStep)
 		for step := firstStep; ; step = min(2*step, lastStep) {
 			hits = hits[:0]
 			visited := 0

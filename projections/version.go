@@ -421,6 +421,26 @@ func (v View) InStage(model ulid.ULID, stage string) iter.Seq[int] {
 	}
 }
 
+// LatestInStages yields the stages that hold versions of a model, the last by name
+// first, each with the highest number in it.
+func (v View) LatestInStages(model ulid.ULID) iter.Seq2[string, int] {
+	return func(yield func(stage string, version int) bool) {
+		from := stageKey{model, afterAllStages, maxVersion}
+		for found := true; found; {
+			found = false
+			for k := range v.state.stages.descend(v.Sequence, from) {
+				if found = k.ModelID == model; !found || !yield(k.Stage, k.Version) {
+					return
+				}
+				from = stageKey{model, k.Stage, 0} // below all versions in it
+				break
+			}
+		}
+	}
+}
+
+const afterAllStages = "\xff" // no UTF-8 text sorts after it
+
 const maxVersion = int(^uint(0) >> 1)
 
 // BySemver yields a model's semantic versions and their numbers, highest first.

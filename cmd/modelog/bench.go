@@ -28,6 +28,8 @@ type benchConfig struct {
 	only        []string
 	events      int
 	server      string // measured alone, if not empty
+	mlflow      string // MLflow's program
+	versions    int    // of the long model
 	asJSON      bool
 }
 
@@ -38,6 +40,7 @@ const (
 	benchPast          = "past"
 	benchBoot          = "boot"
 	benchLongHistory   = "history"
+	benchMLflow        = "mlflow" // only when asked for: it needs MLflow
 )
 
 var benchKinds = []string{benchRegistrations, benchGet, benchPast, benchBoot, benchLongHistory}
@@ -61,6 +64,11 @@ boot           from the start of the process to the first 200 of /readyz, on an
 history        a log of a million events: reading it with an ordered consumer
                beside replaying it into state, random reads of its past inside
                the process, starts with and without a snapshot, and memory.
+mlflow         not unless asked for: MLflow's own server beside modelog, through
+               MLflow's REST API. It runs from the program that --mlflow names, with
+               its defaults on SQLite, but without its runners of background jobs.
+               Reads, searches and memory on the same models, then new versions;
+               and a search in a very long model, on modelog alone.
 
 Each server runs as a process of its own on a fresh data directory, and so does
 the client. Runs alternate between the two servers; what is shown is the median,
@@ -77,7 +85,8 @@ tmpfs there: it has nothing to sync.`,
 		Example: `  modelog bench
   modelog bench --only registrations --connections 64 --runs 3
   modelog bench --dir /var/lib --json > bench.json
-  modelog bench --server http://127.0.0.1:7670 --only registrations`,
+  modelog bench --server http://127.0.0.1:7670 --only registrations
+  modelog bench --only mlflow --mlflow .venv-mlflow/bin/mlflow`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.check(); err != nil {
 				return err
@@ -97,6 +106,8 @@ tmpfs there: it has nothing to sync.`,
 	f.StringVar(&cfg.dir, "dir", ".", "directory to make the temporary data directories in")
 	f.StringSliceVar(&cfg.only, "only", benchKinds, "what to measure")
 	f.IntVar(&cfg.events, "events", 1_000_000, "length of the history")
+	f.StringVar(&cfg.mlflow, "mlflow", "", "MLflow's program, for --only mlflow")
+	f.IntVar(&cfg.versions, "versions", 100_000, "versions of the long model, for --only mlflow")
 	f.StringVar(&cfg.server, "server", "", "measure the registry at this URL instead, without a bare server beside it")
 	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
 	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand())
@@ -120,10 +131,14 @@ func (cfg *benchConfig) check() error {
 	if cfg.seconds <= 0 {
 		return usage("--seconds: must be more than 0")
 	}
+	kinds := append(slices.Clone(benchKinds), benchMLflow)
 	for _, what := range cfg.only {
-		if !slices.Contains(benchKinds, what) {
-			return usage("--only: %q is not one of %s", what, strings.Join(benchKinds, ", "))
+		if !slices.Contains(kinds, what) {
+			return usage("--only: %q is not one of %s", what, strings.Join(kinds, ", "))
 		}
+	}
+	if cfg.measures(benchMLflow) {
+		return cfg.checkMLflow()
 	}
 	return nil
 }
@@ -186,7 +201,12 @@ func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
 		}
 	}
 	if b.cfg.measures(benchLongHistory) {
-		report.History, err = b.history(ctx)
+		if report.History, err = b.history(ctx); err != nil {
+			return report, err
+		}
+	}
+	if b.cfg.measures(benchMLflow) {
+		report.MLflow, err = b.besideMLflow(ctx)
 	}
 	return report, err
 }
@@ -269,6 +289,11 @@ func (b *bench) once(ctx context.Context, p benchPoint, start func(context.Conte
 		return benchResult{}, err
 	}
 	defer server.stop()
+	return b.loadServer(ctx, server, p)
+}
+
+// loadServer puts a server under load that must not meet an error.
+func (b *bench) loadServer(ctx context.Context, server *benchServer, p benchPoint) (benchResult, error) {
 	result, err := b.load(ctx, server.url, p, server.past)
 	switch {
 	case err != nil:
@@ -426,6 +451,9 @@ func (a *app) newBenchProgress(cfg benchConfig) *benchProgress {
 	}
 	if cfg.measures(benchLongHistory) {
 		p.steps += 1 + cfg.runs
+	}
+	if cfg.measures(benchMLflow) {
+		p.steps += 3 + cfg.runs*(2*len(benchMLflowMeasures)+2)
 	}
 	return p
 }

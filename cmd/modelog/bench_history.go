@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -30,8 +33,8 @@ type benchHistory struct {
 	took int // versions told of
 }
 
-// write puts the history on a new log, each group durable.
-func (h *benchHistory) write(ctx context.Context, dir string, n int, progress func(done uint64)) (err error) {
+// writeHistory puts a history on a new log, each group durable.
+func writeHistory(ctx context.Context, dir string, told iter.Seq[events.Event]) (err error) {
 	log, err := openLog(ctx, natslog.Config{Dir: dir, Reserve: -1})
 	if err != nil {
 		return err
@@ -39,43 +42,70 @@ func (h *benchHistory) write(ctx context.Context, dir string, n int, progress fu
 	defer func() { err = errors.Join(err, log.Close()) }()
 	group := make([]events.Encoded, 0, events.MaxGroupEvents)
 	var last uint64
-	for e := range h.tell(n) {
+	for e := range told {
+		if len(group) == events.MaxGroupEvents {
+			if err := log.Append(ctx, last, group); err != nil {
+				return err
+			}
+			last, group = e.Sequence-1, group[:0]
+		}
 		encoded, err := events.Encode(e)
 		if err != nil {
 			return err
 		}
-		if group = append(group, encoded); len(group) < events.MaxGroupEvents && e.Sequence < uint64(n) {
-			continue
-		}
-		if err := log.Append(ctx, last, group); err != nil {
-			return err
-		}
-		last, group = e.Sequence, group[:0]
-		progress(last)
+		group = append(group, encoded)
 	}
-	return nil
+	return log.Append(ctx, last, group)
 }
 
 // tell yields the first n events of the history.
 func (h *benchHistory) tell(n int) iter.Seq[events.Event] {
 	return func(yield func(events.Event) bool) {
-		registry := h.id()
-		left := n
-		record := func(subject string, d events.Data) bool {
-			if left--; left < 0 {
-				return false
+		record, ok := h.begin(n, yield)
+		for model := 0; ok; model++ { // until the events are used up
+			ok = h.tellModel(model, record)
+		}
+	}
+}
+
+// begin tells of the registry's creation, and gives what tells of more, until n
+// events are told.
+func (h *benchHistory) begin(n int, yield func(events.Event) bool) (record func(subject string, d events.Data) bool, ok bool) {
+	registry := h.id()
+	left := n
+	record = func(subject string, d events.Data) bool {
+		if left--; left < 0 {
+			return false
+		}
+		h.next++
+		return yield(events.Event{
+			Sequence: h.next, ID: h.id(), Registry: registry, Subject: subject, Principal: "prn_bench", CorrelationID: h.id().String(),
+			Time: time.UnixMilli(benchEpoch + int64(h.next)*1000).UTC(), Data: d,
+		})
+	}
+	return record, record("registry", events.RegistryCreated{RegistryID: registry, Level: events.Level})
+}
+
+// tellVersions yields registrations alone: of a model with so many versions.
+func (h *benchHistory) tellVersions(versions map[string]int) iter.Seq[events.Event] {
+	return func(yield func(events.Event) bool) {
+		record, ok := h.begin(math.MaxInt, yield)
+		for _, name := range slices.Sorted(maps.Keys(versions)) {
+			model := h.id()
+			ok = ok && record("models/"+name, events.ModelRegistered{ModelID: model, Name: name})
+			for n := 1; ok && n <= versions[name]; n++ {
+				ok = record(fmt.Sprintf("models/%s/versions/%d", name, n), h.registered(model, n))
 			}
-			h.next++
-			return yield(events.Event{
-				Sequence: h.next, ID: h.id(), Registry: registry, Subject: subject, Principal: "prn_bench", CorrelationID: h.id().String(),
-				Time: time.UnixMilli(benchEpoch + int64(h.next)*1000).UTC(), Data: d,
-			})
 		}
-		if !record("registry", events.RegistryCreated{RegistryID: registry, Level: events.Level}) {
-			return
-		}
-		for model := 0; h.tellModel(model, record); model++ { //nolint:revive // until the events are used up
-		}
+	}
+}
+
+func (h *benchHistory) registered(model ulid.ULID, n int) events.VersionRegistered {
+	h.took++
+	s := benchSpec(h.took)
+	return events.VersionRegistered{
+		ModelID: model, Version: n, Semver: fmt.Sprintf("1.%d.0", n), Source: s.Source, Format: s.Format, Artifacts: s.Artifacts, RunID: s.RunID,
+		Code: s.Code, Datasets: s.Datasets, Parameters: s.Parameters, Metrics: s.Metrics, Tags: s.Tags, Description: events.Plain(s.Description),
 	}
 }
 
@@ -99,14 +129,8 @@ func (h *benchHistory) tellModel(number int, record func(string, events.Data) bo
 }
 
 func (h *benchHistory) tellVersion(model, target ulid.ULID, name string, n int, record func(string, events.Data) bool) bool {
-	h.took++
-	s := benchSpec(h.took)
 	at := fmt.Sprintf("models/%s/versions/%d", name, n)
 	before := n - 1
-	registered := events.VersionRegistered{
-		ModelID: model, Version: n, Semver: fmt.Sprintf("1.%d.0", n), Source: s.Source, Format: s.Format, Artifacts: s.Artifacts, RunID: s.RunID,
-		Code: s.Code, Datasets: s.Datasets, Parameters: s.Parameters, Metrics: s.Metrics, Tags: s.Tags, Description: events.Plain(s.Description),
-	}
 	promoted := events.VersionPromoted{ModelID: model, Version: n, From: "Staging", To: "Production", Reason: events.Plain("AUC +0.02")}
 	if before > 0 {
 		promoted.Displaced = []events.Range{{before, before}}
@@ -116,7 +140,7 @@ func (h *benchHistory) tellVersion(model, target ulid.ULID, name string, n int, 
 			{ModelID: model, Version: version, Role: events.RoleChampion, Weight: events.FullWeight},
 		}}
 	}
-	ok := record(at, registered) &&
+	ok := record(at, h.registered(model, n)) &&
 		record(at, events.VersionDescribed{ModelID: model, Version: n, Tags: map[string]string{"evaluated": "yes"}}) &&
 		record(at, events.VersionPromoted{ModelID: model, Version: n, From: "None", To: "Staging"}) &&
 		record(at+"/aliases", events.AliasAssigned{ModelID: model, Alias: "challenger", From: before, To: n}) &&

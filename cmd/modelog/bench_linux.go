@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -50,6 +52,57 @@ func peakMemory(pid int) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("/proc/%d/status has no VmHWM", pid)
+}
+
+// ownGroup makes a process the first of a group of its own, which is killed when
+// its context ends. When this process dies the first one is asked to end in order,
+// as it would otherwise leave the rest behind.
+func ownGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
+
+// treeMemory gives the memory of a process and of all that it has started, in
+// megabytes; what they share counts once, and who has ended meanwhile not at all.
+func treeMemory(pid int) (megabytes float64, err error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	children := map[int][]int{}
+	for _, name := range stats {
+		data, _ := os.ReadFile(name) // it may have ended
+		var state string
+		var child, parent int
+		_, rest, _ := strings.Cut(string(data), ") ") // after the program's name
+		_, _ = fmt.Sscan(string(data), &child)
+		if n, _ := fmt.Sscan(rest, &state, &parent); n == 2 {
+			children[parent] = append(children[parent], child)
+		}
+	}
+	for tree := []int{pid}; len(tree) > 0; tree = append(tree[1:], children[tree[0]]...) {
+		kib, err := proportionalMemory(tree[0])
+		if err != nil && tree[0] == pid {
+			return 0, err
+		}
+		megabytes += kib * 1024 / 1e6
+	}
+	return megabytes, nil
+}
+
+// proportionalMemory gives the KiB of a process, its share of what it shares.
+func proportionalMemory(pid int) (kib float64, err error) {
+	name := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if n, _ := fmt.Sscanf(line, "Pss: %f kB", &kib); n == 1 {
+			return kib, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no Pss", name)
 }
 
 func cpuModel() string {

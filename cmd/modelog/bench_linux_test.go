@@ -1,6 +1,12 @@
 package main
 
-import "testing"
+import (
+	"bufio"
+	"context"
+	"io"
+	"os/exec"
+	"testing"
+)
 
 func TestFileSystemIsThatOfTheDeepestMount(t *testing.T) {
 	const mountinfo = `22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -17,4 +23,35 @@ func TestFileSystemIsThatOfTheDeepestMount(t *testing.T) {
 			t.Errorf("%s is on %q, want %q", dir, got, want)
 		}
 	}
+}
+
+// TestAGroupIsWeighedAndKilledAsAWhole: the pipe is closed when the last of them
+// has ended.
+func TestAGroupIsWeighedAndKilledAsAWhole(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "sleep 300 & echo; wait")
+	ownGroup(cmd)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	alone, err := proportionalMemory(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := treeMemory(cmd.Process.Pid); err != nil || all <= alone*1024/1e6 {
+		t.Errorf("a process has %v KiB, with its child %v MB, %v", alone, all, err)
+	}
+	cancel()
+	if _, err := io.ReadAll(stdout); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait() // it was killed
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func (a *app) benchLoadCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&l.url, "url", "", "server")
-	f.StringVar(&l.what, "what", benchRegistrations, "registrations, get or past")
+	f.StringVar(&l.what, "what", benchRegistrations, "registrations, get, past, or one of those through MLflow's API")
 	f.IntVar(&l.connections, "connections", 1, "connections, each with one request at a time")
 	f.Uint64Var(&l.past, "past", 0, "sequence to ask for")
 	f.Float64Var(&seconds, "seconds", 2, "length, after a warm-up of a quarter of it")
@@ -140,16 +141,37 @@ func (w *benchWorker) run(ctx context.Context, l *benchLoad) {
 
 // request sends one request, and takes only the answer that it should have.
 func (l *benchLoad) request(ctx context.Context, n int) error {
-	method, at, want := http.MethodGet, benchGetPath(n), http.StatusOK
-	if l.what == benchPast {
-		at += "?as_of=" + strconv.FormatUint(l.past, 10)
+	return l.call(n).send(ctx, l.client, l.url)
+}
+
+// benchCall is a request, and what makes an answer the one that it should have.
+type benchCall struct {
+	method, path, body string
+	status             int
+	holds              string // what the answer's body holds, if not empty,
+	times              int    // so many times
+}
+
+func (l *benchLoad) call(n int) benchCall {
+	if call, ok := benchMLflowCalls[l.what]; ok {
+		return call(n)
 	}
+	switch l.what {
+	case benchRegistrations:
+		return benchCall{method: http.MethodPost, path: benchPostPath(n), body: l.bodies.body(n), status: http.StatusCreated}
+	case benchPast:
+		return benchCall{method: http.MethodGet, path: benchGetPath(n) + "?as_of=" + strconv.FormatUint(l.past, 10), status: http.StatusOK}
+	default:
+		return benchCall{method: http.MethodGet, path: benchGetPath(n), status: http.StatusOK}
+	}
+}
+
+func (c benchCall) send(ctx context.Context, client *http.Client, url string) error {
 	var body io.Reader
-	if l.what == benchRegistrations {
-		method, at, want = http.MethodPost, benchPostPath(n), http.StatusCreated
-		body = strings.NewReader(l.bodies.body(n))
+	if c.body != "" {
+		body = strings.NewReader(c.body)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, l.url+at, body)
+	r, err := http.NewRequestWithContext(ctx, c.method, url+c.path, body)
 	if err != nil {
 		return err
 	}
@@ -157,15 +179,22 @@ func (l *benchLoad) request(ctx context.Context, n int) error {
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Modelog-Actor", benchActor)
 	}
-	response, err := l.client.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close() //nolint:errcheck // it was read, or the read failed
-	if response.StatusCode != want {
+	if response.StatusCode != c.status {
 		said, _ := io.ReadAll(io.LimitReader(response.Body, 500)) // as much as there is
-		return fmt.Errorf("%s %s: %s: %s", method, at, response.Status, strings.TrimSpace(string(said)))
+		return fmt.Errorf("%s %s: %s: %s", c.method, c.path, response.Status, strings.TrimSpace(string(said)))
 	}
-	_, err = io.Copy(io.Discard, response.Body)
+	if c.holds == "" {
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	}
+	answer, err := io.ReadAll(response.Body)
+	if found := bytes.Count(answer, []byte(c.holds)); err == nil && found != c.times {
+		err = fmt.Errorf("%s %s: %q is %d times in the answer, want %d: %.500s", c.method, c.path, c.holds, found, c.times, answer)
+	}
 	return err
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os/exec"
 	"runtime"
 	"syscall"
 )
@@ -17,6 +18,10 @@ func openSync(string) (sync func() error, err error) { return func() error { ret
 func syncOnce(string) error { return nil }
 
 func dieWithParent() *syscall.SysProcAttr { return nil }
+
+func ownGroup(*exec.Cmd) {}
+
+func treeMemory(pid int) (float64, error) { return peakMemory(pid) }
 
 func cpuModel() string { return runtime.GOARCH }
 

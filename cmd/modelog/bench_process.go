@@ -45,6 +45,15 @@ type benchServer struct {
 // startServer starts a server on a fresh data directory, and returns when it
 // listens. What it logs goes to a file.
 func (b *bench) startServer(ctx context.Context, name string, args func(data string) []string) (*benchServer, error) {
+	return b.startProgram(ctx, name, func(ctx context.Context, dir string) *exec.Cmd {
+		return b.command(ctx, args(filepath.Join(dir, "data"))...)
+	}, (*benchServer).listening)
+}
+
+// startProgram starts a server in a fresh directory, and returns when it is ready.
+func (b *bench) startProgram(
+	ctx context.Context, name string, command func(ctx context.Context, dir string) *exec.Cmd, ready func(*benchServer, context.Context) error,
+) (*benchServer, error) {
 	dir, err := os.MkdirTemp(b.dir, name+"-")
 	if err != nil {
 		return nil, err
@@ -55,11 +64,11 @@ func (b *bench) startServer(ctx context.Context, name string, args func(data str
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &benchServer{dir: dir, cancel: cancel, ended: make(chan struct{})}
-	if err := s.run(b.command(ctx, args(filepath.Join(dir, "data"))...)); err != nil {
+	if err := s.run(command(ctx, dir)); err != nil {
 		cancel()
 		return nil, err
 	}
-	if err := s.listening(ctx); err != nil {
+	if err := ready(s, ctx); err != nil {
 		defer s.stop()
 		return nil, fmt.Errorf("start %s: %w%s", name, err, s.lastWords())
 	}
@@ -90,13 +99,18 @@ func (s *benchServer) logFile() string { return filepath.Join(s.dir, "server.log
 
 // listening waits until the server has logged its URL.
 func (s *benchServer) listening(ctx context.Context) error {
-	for time.Since(s.started) < benchStartTimeout {
+	return s.wait(ctx, benchStartTimeout, func() (bool, error) {
 		data, err := os.ReadFile(s.logFile())
-		if err != nil {
+		s.url = listeningURL(data)
+		return s.url != "", err
+	})
+}
+
+// wait waits for a condition while the process runs.
+func (s *benchServer) wait(ctx context.Context, most time.Duration, ready func() (bool, error)) error {
+	for time.Since(s.started) < most {
+		if ok, err := ready(); ok || err != nil {
 			return err
-		}
-		if s.url = listeningURL(data); s.url != "" {
-			return nil
 		}
 		select {
 		case <-s.ended:
@@ -108,7 +122,7 @@ func (s *benchServer) listening(ctx context.Context) error {
 			return err
 		}
 	}
-	return fmt.Errorf("it doesn't listen after %v", benchStartTimeout)
+	return fmt.Errorf("it doesn't listen after %v", most)
 }
 
 // listeningURL finds the line of a log that says where its server listens.

@@ -165,7 +165,7 @@ func (b *bench) history(ctx context.Context) (*benchLong, error) {
 	dir := filepath.Join(b.dir, "history")
 	h := benchHistory{}
 	b.progress.step("write the history")
-	if err := h.write(ctx, dir, b.cfg.events, func(uint64) {}); err != nil {
+	if err := writeHistory(ctx, dir, h.tell(b.cfg.events)); err != nil {
 		return nil, fmt.Errorf("write the history: %w", err)
 	}
 	long := &benchLong{Events: b.cfg.events, Versions: h.took}

@@ -14,15 +14,16 @@ import (
 
 // benchReport is all that bench has found.
 type benchReport struct {
-	Machine     benchMachine      `json:"machine"`
-	Runs        int               `json:"runs"`
-	Seconds     float64           `json:"seconds"`     // of each
-	EventBytes  int               `json:"event_bytes"` // of a registration on the log
-	Comparisons []benchComparison `json:"comparisons,omitempty"`
-	Server      string            `json:"server,omitempty"` // that ran already, and was measured alone
-	Alone       []benchAlone      `json:"alone,omitempty"`
-	Boot        *benchBootFigures `json:"boot,omitempty"`
-	History     *benchLong        `json:"history,omitempty"`
+	Machine     benchMachine       `json:"machine"`
+	Runs        int                `json:"runs"`
+	Seconds     float64            `json:"seconds"`     // of each
+	EventBytes  int                `json:"event_bytes"` // of a registration on the log
+	Comparisons []benchComparison  `json:"comparisons,omitempty"`
+	Server      string             `json:"server,omitempty"` // that ran already, and was measured alone
+	Alone       []benchAlone       `json:"alone,omitempty"`
+	Boot        *benchBootFigures  `json:"boot,omitempty"`
+	History     *benchLong         `json:"history,omitempty"`
+	MLflow      *benchMLflowReport `json:"mlflow,omitempty"`
 }
 
 // benchAlone is a measure of a registry that ran already.
@@ -251,6 +252,11 @@ func showBench(w io.Writer, r benchReport) error {
 			return err
 		}
 	}
+	if r.MLflow != nil {
+		if err := showMLflow(w, r.MLflow); err != nil {
+			return err
+		}
+	}
 	return showConditions(w, r)
 }
 
@@ -299,8 +305,12 @@ func showBoot(w io.Writer, b *benchBootFigures) error {
 
 func showConditions(w io.Writer, r benchReport) error {
 	m := r.Machine
-	_, err := fmt.Fprintf(w, "median of %s, bare and modelog in turn, %v s each; %s bytes an event on the log\n",
-		countOf(r.Runs, "run"), r.Seconds, spelledCount(float64(r.EventBytes)))
+	other := "bare"
+	if r.MLflow != nil && len(r.Comparisons) == 0 {
+		other = "MLflow"
+	}
+	_, err := fmt.Fprintf(w, "median of %s, %s and modelog in turn, %v s each; %s bytes an event on the log\n",
+		countOf(r.Runs, "run"), other, r.Seconds, spelledCount(float64(r.EventBytes)))
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,16 @@ func TestBenchLoadCountsAnswersAfterTheWarmUp(t *testing.T) {
 
 func TestBenchRefusesFlagsThatMakeNoSense(t *testing.T) {
 	for _, args := range [][]string{
-		{"--connections", "0"}, {"--runs", "0"}, {"--seconds", "0"}, {"--only", "tea"}, {"--dir", "/nowhere"}, {"--events", "100"},
+		{"--connections", "0"},
+		{"--runs", "0"},
+		{"--seconds", "0"},
+		{"--only", "tea"},
+		{"--dir", "/nowhere"},
+		{"--events", "100"},
+		{"--only", "mlflow"},
+		{"--mlflow", "/nowhere", "--only", "mlflow"},
+		{"--versions", "4", "--only", "mlflow"},
+		{"--server", "http://127.0.0.1:1", "--only", "mlflow"},
 	} {
 		var stderr bytes.Buffer
 		a := app{stdout: &bytes.Buffer{}, stderr: &stderr, getenv: func(string) string { return "" }}
@@ -196,6 +205,7 @@ func TestBenchProgram(t *testing.T) {
 	program := buildProgram(t)
 	t.Run("measures", func(t *testing.T) { benchMeasures(t, program) })
 	t.Run("measures a registry that runs", func(t *testing.T) { benchMeasuresAlone(t, program) })
+	t.Run("measures beside MLflow", func(t *testing.T) { benchMeasuresBesideMLflow(t, program) })
 	t.Run("cleans up when interrupted", func(t *testing.T) { benchCleansUp(t, program) })
 }
 

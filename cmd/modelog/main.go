@@ -103,7 +103,7 @@ else is computed from that stream, as of now or of any moment in the past.`,
 		&cobra.Group{ID: "history", Title: "History:"},
 	)
 	root.AddCommand(
-		a.serveCommand(), a.demoCommand(), a.benchCommand(),
+		a.serveCommand(), a.demoCommand(), a.importCommand(), a.benchCommand(),
 		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.archiveCommand(),
 		a.deprecateCommand(), a.restoreCommand(), a.deleteCommand(), a.tagCommand(), a.aliasCommand(),
 		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.getCommand(), a.listCommand(),

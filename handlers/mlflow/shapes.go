@@ -91,13 +91,19 @@ func (c *call) showModel(v projections.View, m *projections.Model) registeredMod
 
 // latest shows the highest version of each stage.
 func (c *call) latest(v projections.View, m *projections.Model, stages []string) []modelVersion {
+	if m.LiveVersions == 0 {
+		return nil
+	}
+	highest := make([]int, len(stages))
+	for stage, number := range v.LatestInStages(m.ID) {
+		if i := slices.Index(stages, stage); i >= 0 {
+			highest[i] = number
+		}
+	}
 	var shown []modelVersion
-	for _, stage := range stages {
-		for number := range v.InStage(m.ID, stage) {
-			if version, _, ok := v.Version(events.VersionID{ModelID: m.ID, Version: number}); ok {
-				shown = append(shown, c.showVersion(v, m.Name, version))
-			}
-			break
+	for _, number := range highest {
+		if version, _, ok := v.Version(events.VersionID{ModelID: m.ID, Version: number}); ok {
+			shown = append(shown, c.showVersion(v, m.Name, version))
 		}
 	}
 	return shown
