@@ -122,7 +122,15 @@ func escapeHeader(s string) string {
 	return b.String()
 }
 
-func mustEscape(c byte) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }
+func mustEscape(c byte) bool { return escapes[c] }
+
+// escapes says which bytes are encoded: a replay looks at every one of a header.
+var escapes = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c <= ' ' || c > '~' || c == '"' || c == '%'
+	}
+	return t
+}()
 
 // isEscaped says whether there is nothing in it that must be escaped.
 func isEscaped(s string) bool {

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -84,4 +85,25 @@ func TestANameIsEncodedInTheSubjectAndAgainInTheHeader(t *testing.T) {
 	if got, want := ce.Subject(), "models/Gr%C3%B6%C3%9Fe%20100%25"; got != want {
 		t.Errorf("at the edges: got %s, want %s", got, want)
 	}
+}
+
+// TestATimeIsReadAsTimeParseReadsIt compares the reader by hand with the library's.
+func TestATimeIsReadAsTimeParseReadsIt(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, s string) {
+		want, err := time.Parse(time.RFC3339, s)
+		good := err == nil && want.Format(timeLayout) == s
+		if got, ok := readTimeFields(s); ok != good || good && !got.Equal(want) {
+			t.Fatalf("%q: got %v, %v, want %v, %v", s, got, ok, want, err)
+		}
+	}
+	const good = "2026-11-23T20:03:00.123Z"
+	for i := range good {
+		for _, c := range "0123456789-:T.Zz +," {
+			check(t, good[:i]+string(c)+good[i+1:])
+		}
+		check(t, good[:i])
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		check(t, rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\.[0-9]{3}Z`).Draw(t, "time"))
+	})
 }

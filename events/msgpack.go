@@ -23,11 +23,18 @@ func AppendCanonical(dst []byte, v any) ([]byte, error) {
 	w := packWriters.Get().(*packWriter)
 	defer packWriters.Put(w)
 	w.buf = w.buf[:0]
-	rv := reflect.ValueOf(v)
-	if err := planOf(rv.Type()).write(w, rv); err != nil {
-		return nil, err
+	if e, ok := v.(VersionRegistered); !ok || !e.pack(w) {
+		if err := packByPlan(w, v); err != nil {
+			return nil, err
+		}
 	}
 	return append(dst, w.buf...), nil
+}
+
+func packByPlan(w *packWriter, v any) error {
+	w.buf = w.buf[:0]
+	rv := reflect.ValueOf(v)
+	return planOf(rv.Type()).write(w, rv)
 }
 
 // ReadCanonical reads what AppendCanonical wrote into the value that into

@@ -46,6 +46,16 @@ type row[V any] struct {
 	revisions []revision[V] // sequences rise
 }
 
+// newRow makes a row with room for the one revision that most rows have.
+func newRow[V any]() *row[V] {
+	r := &struct {
+		row[V]
+		first [1]revision[V]
+	}{}
+	r.revisions = r.first[:0]
+	return &r.row
+}
+
 // revision is a value from a sequence on, until the next revision.
 type revision[V any] struct {
 	value V      // first, since one that takes no room would take some at the end
@@ -104,7 +114,7 @@ func (t *table[K, V]) removeAll(sequence uint64, from K, under func(K) bool) {
 func (t *table[K, V]) revise(key K, rev revision[V]) {
 	e, ok := t.rows.GetHint(entry[K, V]{key: key}, &t.hint)
 	if !ok {
-		e = entry[K, V]{key, &row[V]{}}
+		e = entry[K, V]{key, newRow[V]()}
 		t.rows.SetHint(e, &t.hint)
 	}
 	r := e.row

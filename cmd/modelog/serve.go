@@ -336,13 +336,17 @@ func openListener(ctx context.Context, flag, address string) (net.Listener, erro
 	return listener, nil
 }
 
+// requestTimeout is how long a request may take to come in, its head included: a
+// limit of its own for that would be set and taken back for each.
+const requestTimeout = 30 * time.Second
+
 func (s *server) listen(ctx context.Context, address string, handler http.Handler) error {
 	var err error
 	if s.listener, err = openListener(ctx, "--listen", address); err != nil {
 		return err
 	}
 	s.http = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		Handler: handler, ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout,
 		WriteTimeout: 90 * time.Second, // a write over MLflow's dialect may take a minute
 		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
