@@ -36,9 +36,17 @@ func TestARegistrationIsPackedAsItsPlanSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { check(t, anyVersion(t)) })
 	bad := "\xff"
 	for _, e := range []VersionRegistered{
-		{Source: bad}, {Format: bad}, {RunID: bad}, {Tags: map[string]string{bad: ""}}, {Parameters: map[string]string{"a": bad}},
-		{Metrics: map[string]float64{bad: 1}}, {Artifacts: []Artifact{{Path: bad}}}, {Datasets: []Dataset{{Role: bad}}},
-		{Code: &Code{Commit: bad}}, {Description: Text{Plain: bad}}, {Description: Text{Plain: "a", Sealed: &Sealed{}}},
+		{Source: bad},
+		{Format: bad},
+		{RunID: bad},
+		{Tags: map[string]string{bad: ""}},
+		{Parameters: map[string]string{"a": bad}},
+		{Metrics: map[string]float64{bad: 1}},
+		{Artifacts: []Artifact{{Path: bad}}},
+		{Datasets: []Dataset{{Role: bad}}},
+		{Code: &Code{Commit: bad}},
+		{Description: Text{Plain: bad}},
+		{Description: Text{Plain: "a", Sealed: &Sealed{}}},
 	} {
 		if check(t, e) {
 			t.Errorf("%+v was packed", e)

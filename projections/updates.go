@@ -165,8 +165,16 @@ func (u *updates) load(sorted []touch, ids []ulid.ULID) {
 // tags and aliases, and deployments, don't count, as MLflow has it; they move the
 // version's sequence all the same.
 func (v View) Updated(version *Version) (at time.Time, sequence uint64) {
-	if m, ok := v.state.models.known(v.Sequence, version.ID.ModelID); ok && m.value.Renamed > version.UpdatedSequence {
-		return fromMilli(m.value.RenamedMilli), m.value.Renamed
+	if m, ok := v.state.models.known(v.Sequence, version.ID.ModelID); ok {
+		return m.value.VersionUpdated(version)
+	}
+	return fromMilli(version.UpdatedMilli), version.UpdatedSequence
+}
+
+// VersionUpdated is Updated of a version of this model.
+func (m *Model) VersionUpdated(version *Version) (at time.Time, sequence uint64) {
+	if m.Renamed > version.UpdatedSequence {
+		return fromMilli(m.RenamedMilli), m.Renamed
 	}
 	return fromMilli(version.UpdatedMilli), version.UpdatedSequence
 }

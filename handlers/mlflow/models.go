@@ -161,5 +161,5 @@ func latestVersions(c *call) (any, error) {
 			return nil, err
 		}
 	}
-	return versionsAnswer{Versions: c.latest(v, m, stages)}, nil
+	return versionsAnswer{Versions: c.latest(v, m, stages, showAliases(v, m.ID))}, nil
 }

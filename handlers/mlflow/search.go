@@ -86,7 +86,7 @@ func searchModels(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var a modelsAnswer
+	a := modelsAnswer{Models: make([]registeredModel, 0, len(rows))}
 	for _, row := range rows {
 		a.Models = append(a.Models, c.showModel(s.view, row.m))
 	}
@@ -175,7 +175,7 @@ func searchVersions(c *call) (any, error) {
 	}
 	var a versionsAnswer
 	for _, row := range rows {
-		a.Versions = append(a.Versions, c.showVersion(s.view, row.model.Name, row.version))
+		a.Versions = append(a.Versions, c.showVersion(s.view, row.model, row.version, aliasesOf(s.view, row.version.ID)))
 	}
 	if more {
 		a.Next = s.page.token()

@@ -74,23 +74,34 @@ func (c *call) versionShown(v projections.View, id events.VersionID) (any, error
 	if !ok {
 		return nil, versionNotFound(c.params.text[name], strconv.Itoa(id.Version))
 	}
-	modelName, _ := v.NameOf(id.ModelID)
-	return versionAnswer{c.showVersion(v, modelName, version)}, nil
+	m, _, ok := v.ModelByID(id.ModelID)
+	if !ok {
+		return nil, modelNotFound(c.params.text[name])
+	}
+	return versionAnswer{c.showVersion(v, m, version, aliasesOf(v, id))}, nil
+}
+
+func aliasesOf(v projections.View, id events.VersionID) []string {
+	return slices.Collect(v.AliasesOf(id))
 }
 
 func (c *call) showModel(v projections.View, m *projections.Model) registeredModel {
-	shown := registeredModel{
+	aliases := showAliases(v, m.ID)
+	return registeredModel{
 		Name: m.Name, Created: m.CreatedMilli, Updated: m.UpdatedMilli, Description: m.Description.String(),
-		Latest: c.latest(v, m, m.Lifecycle().Stages), Tags: c.showTags(m.Tags()),
+		Latest: c.latest(v, m, m.Lifecycle().Stages, aliases), Tags: c.showTags(m.Tags()), Aliases: aliases,
 	}
-	for name, number := range v.Aliases(m.ID) {
-		shown.Aliases = append(shown.Aliases, alias{name, strconv.Itoa(number)})
+}
+
+func showAliases(v projections.View, model ulid.ULID) (shown []alias) {
+	for name, number := range v.Aliases(model) {
+		shown = append(shown, alias{name, strconv.Itoa(number)})
 	}
 	return shown
 }
 
-// latest shows the highest version of each stage.
-func (c *call) latest(v projections.View, m *projections.Model, stages []string) []modelVersion {
+// latest shows the highest version of each stage. aliases are all of the model's.
+func (c *call) latest(v projections.View, m *projections.Model, stages []string, aliases []alias) []modelVersion {
 	if m.LiveVersions == 0 {
 		return nil
 	}
@@ -102,25 +113,38 @@ func (c *call) latest(v projections.View, m *projections.Model, stages []string)
 	}
 	var shown []modelVersion
 	for _, number := range highest {
+		if number == 0 {
+			continue
+		}
 		if version, _, ok := v.Version(events.VersionID{ModelID: m.ID, Version: number}); ok {
-			shown = append(shown, c.showVersion(v, m.Name, version))
+			shown = append(shown, c.showVersion(v, m, version, pointingAt(number, aliases)))
 		}
 	}
 	return shown
 }
 
-func (c *call) showVersion(v projections.View, modelName string, version *projections.Version) modelVersion {
-	updated, _ := v.Updated(version)
+// pointingAt gives those of a model's aliases that point at a version.
+func pointingAt(number int, aliases []alias) (names []string) {
+	spelled := strconv.Itoa(number)
+	for _, a := range aliases {
+		if a.Version == spelled {
+			names = append(names, a.Alias)
+		}
+	}
+	return names
+}
+
+func (c *call) showVersion(v projections.View, m *projections.Model, version *projections.Version, aliases []string) modelVersion {
+	updated, _ := m.VersionUpdated(version)
 	shown := modelVersion{
-		Name: modelName, Version: strconv.Itoa(version.ID.Version), Updated: updated.UnixMilli(), Stage: version.Stage,
-		Description: version.Description.String(), Status: "READY",
-		Tags: append(c.showTags(version.Tags()), deprecationTags(v, version)...),
+		Name: m.Name, Version: strconv.Itoa(version.ID.Version), Updated: updated.UnixMilli(), Stage: version.Stage,
+		Description: version.Description.String(), Status: "READY", Aliases: aliases, Tags: c.showTags(version.Tags()),
+	}
+	if version.Deprecation != nil {
+		shown.Tags = append(shown.Tags, deprecationTags(v, version)...)
 	}
 	if r, ok := v.Registration(version.ID); ok {
 		shown.Created, shown.Source, shown.RunID, shown.RunLink, shown.ModelID = r.CreatedMilli, r.Source, r.RunID, r.RunLink, r.LoggedModel
-	}
-	for name := range v.AliasesOf(version.ID) {
-		shown.Aliases = append(shown.Aliases, name)
 	}
 	return shown
 }
