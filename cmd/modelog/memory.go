@@ -13,8 +13,7 @@ import (
 // alive. GOGC and GOMEMLIMIT, where somebody set them, are left alone.
 const (
 	leastMemory   = 900 << 20
-	bootMemory    = 860 << 20 // without the ballast
-	bootGCPercent = 400       // nearly all of what a replay makes is garbage at once
+	bootGCPercent = 400 // nearly all of what a replay makes is garbage at once
 	adjustEvery   = 10 * time.Second
 )
 
@@ -31,7 +30,7 @@ func startMemory(getenv func(string) string) memory {
 	m := memory{own: getenv("GOGC") == "" && getenv("GOMEMLIMIT") == ""}
 	if m.own {
 		debug.SetGCPercent(bootGCPercent)
-		debug.SetMemoryLimit(bootMemory)
+		debug.SetMemoryLimit(leastMemory)
 	}
 	return m
 }
