@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -325,10 +326,11 @@ func TestAnImportThatDiesAfterAnyWriteIsCompleted(t *testing.T) {
 			if run > 100 {
 				t.Fatal("it is never complete")
 			}
-			writes := 0
+			var written atomic.Int32
 			flaky := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				writes := written.Load()
 				if r.Method != http.MethodGet {
-					writes++
+					writes = written.Add(1)
 				}
 				if writes < 2 {
 					proxy.ServeHTTP(w, r)

@@ -125,6 +125,9 @@ func (c *cursor) next(ctx context.Context, upTo uint64) (events.Stored, error) {
 		e, err := c.step(ctx, upTo)
 		switch {
 		case err != nil && !c.replaceable(ctx, err):
+			if upTo == endless && errors.Is(err, errCursorLost) && c.s.life.Err() != nil {
+				err = errIdle // the consumer told of the server's end before the connection did
+			}
 			return events.Stored{}, err
 		case err == nil:
 			c.losses = 0
