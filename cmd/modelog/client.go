@@ -30,6 +30,7 @@ type client struct {
 	asOf, filter string
 	// for writes
 	actor, key, reason, ifMatch string
+	occurred                    string // when it happened, empty for now
 }
 
 const clientTimeout = 30 * time.Second
@@ -169,6 +170,9 @@ func (c *client) request(ctx context.Context, method, path string, body any) (*h
 	}
 	if c.key != "" {
 		r.Header.Set("Idempotency-Key", strconv.Quote(c.key))
+	}
+	if c.occurred != "" {
+		r.Header.Set("Modelog-Occurred-Time", c.occurred)
 	}
 	if c.ifMatch != "" && method != http.MethodGet {
 		r.Header.Set("If-Match", strconv.Quote(c.ifMatch))

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -441,8 +440,11 @@ func (im *importer) write(ctx context.Context, w importWrite, answer any) (write
 	if w.actor != "" {
 		c.actor = w.actor
 	}
+	if at, ok := occurred(wholeNumber(w.at)); ok {
+		c.occurred = at
+	}
 	for try := 1; ; try++ {
-		data, header, err := c.sendAt(ctx, w)
+		data, header, err := c.exchange(ctx, w.method, w.path, w.body)
 		problem, ok := errors.AsType[*problemError](err)
 		switch {
 		case err == nil:
@@ -480,32 +482,6 @@ func (im *importer) written(data []byte, header http.Header, answer any) (writeR
 	}
 	im.report.Sequence = max(im.report.Sequence, sequence)
 	return writeResult{before: sequence <= im.started}, nil
-}
-
-// sendAt makes a call about something that happened in the past.
-func (c *client) sendAt(ctx context.Context, w importWrite) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
-	defer cancel()
-	r, err := c.request(ctx, w.method, w.path, w.body)
-	if err != nil {
-		return nil, nil, err
-	}
-	if at, ok := occurred(wholeNumber(w.at)); ok {
-		r.Header.Set("Modelog-Occurred-Time", at)
-	}
-	response, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, nil, c.unreachable(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it was read, or the read failed
-	data, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, nil, c.unreachable(err)
-	}
-	if response.StatusCode >= http.StatusBadRequest {
-		return nil, nil, problemOf(response, data)
-	}
-	return data, response.Header, nil
 }
 
 // occurred spells a time of the old server's, if it can be one.

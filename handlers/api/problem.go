@@ -58,18 +58,29 @@ func (c *call) problem(err error) {
 func (c *call) readBody(into any) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
+	if err := ReadBody(c.w, c.r, buf); err != nil {
+		return err
+	}
+	if string(bytes.TrimSpace(buf.Bytes())) == "null" { // which would be read as {}
+		return handlers.InvalidField("", "type", "must be an object")
+	}
+	return bodyError(unmarshal(buf.Bytes(), into))
+}
+
+// ReadBody puts the body of a request into buf, in place of what is there. It fails
+// with handlers.TooLargeError beyond 1 MiB, and with handlers.InvalidError if the
+// body ends too early.
+func ReadBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
 	buf.Reset()
-	_, err := buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return handlers.TooLargeError{Limit: maxBody}
 	case err != nil:
 		return handlers.InvalidField("", "complete", "the body ended too early")
-	case string(bytes.TrimSpace(buf.Bytes())) == "null": // which would be read as {}
-		return handlers.InvalidField("", "type", "must be an object")
 	}
-	return bodyError(unmarshal(buf.Bytes(), into))
+	return nil
 }
 
 // buffers are for bodies, of which nothing is kept.

@@ -10,10 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
 )
-
-// maxBody is how many bytes a request may have.
-const maxBody = 1 << 20
 
 // param is one of the parameters that RPCs have.
 type param uint8
@@ -100,14 +98,11 @@ func (c *call) decode(schema []field) error {
 	}
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
-	buf.Reset()
-	_, err := buf.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return handlers.TooLargeError{Limit: maxBody}
-	case err != nil:
-		return invalid("Bad Request. The body ended too early.")
+	if err := api.ReadBody(c.w, c.r, buf); err != nil {
+		if _, early := errors.AsType[handlers.InvalidError](err); early {
+			return invalid("Bad Request. The body ended too early.")
+		}
+		return err
 	}
 	body := objectIn(buf.Bytes())
 	wrong, err := c.params.read(body, schema)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/filter"
+	"github.com/modelog/modelog/projections"
 )
 
 var modelRoutes = []rpc{
@@ -122,15 +123,20 @@ func deleteModel(c *call) (any, error) {
 	return empty{}, err
 }
 
-func getModel(c *call) (any, error) {
+// askedModel gives the model that a read is about, and the view that it is made on.
+func (c *call) askedModel() (v projections.View, m *projections.Model, err error) {
 	if err := checkModelName(c.params.text[name]); err != nil {
-		return nil, err
+		return v, nil, err
 	}
-	v, err := c.view()
-	if err != nil {
-		return nil, err
+	if v, err = c.view(); err != nil {
+		return v, nil, err
 	}
-	m, _, err := handlers.FindModel(v, c.params.text[name])
+	m, _, err = handlers.FindModel(v, c.params.text[name])
+	return v, m, err
+}
+
+func getModel(c *call) (any, error) {
+	v, m, err := c.askedModel()
 	if err != nil {
 		return nil, err
 	}
@@ -144,14 +150,7 @@ type versionsAnswer struct {
 }
 
 func latestVersions(c *call) (any, error) {
-	if err := checkModelName(c.params.text[name]); err != nil {
-		return nil, err
-	}
-	v, err := c.view()
-	if err != nil {
-		return nil, err
-	}
-	m, _, err := handlers.FindModel(v, c.params.text[name])
+	v, m, err := c.askedModel()
 	if err != nil {
 		return nil, err
 	}

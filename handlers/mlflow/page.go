@@ -51,10 +51,10 @@ func (c *call) page(v projections.View) (page, projections.View, error) {
 	return at, v, nil
 }
 
-// searched hashes what makes a search this search and no other.
+// searched hashes what makes a search this search and no other, once it has its view.
 func (c *call) searched() uint32 {
 	h := sha256.New()
-	all := append([]string{c.params.text[filterText], c.r.URL.Query().Get("as_of")}, c.params.orders...)
+	all := append([]string{c.params.text[filterText], c.asOf}, c.params.orders...)
 	for _, s := range all {
 		h.Write(strconv.AppendQuote(nil, s))
 	}

@@ -102,6 +102,7 @@ type call struct {
 	// version is the one that the request is about, in its normal spelling; empty
 	// when it is about a model.
 	version string
+	asOf    string // as the request has it, set by view
 }
 
 // empty is the answer of RPCs that have nothing to say.
@@ -151,8 +152,9 @@ func (c *call) view() (projections.View, error) {
 	v := c.server.cfg.Runner.Now()
 	if c.r.URL.RawQuery != "" {
 		if query := c.r.URL.Query(); query.Has("as_of") {
+			c.asOf = query.Get("as_of")
 			var err error
-			if v, err = api.AsOf(c.server.cfg.Runner, c.server.cfg.Now, query.Get("as_of")); err != nil {
+			if v, err = api.AsOf(c.server.cfg.Runner, c.server.cfg.Now, c.asOf); err != nil {
 				return v, err
 			}
 		}

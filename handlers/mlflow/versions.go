@@ -79,15 +79,21 @@ func (c *call) findVersion(v projections.View) (events.VersionID, error) {
 	return events.VersionID{}, versionNotFound(c.params.text[name], c.version)
 }
 
-func getVersion(c *call) (any, error) {
+// askedVersion gives the version that a read is about, and the view that it is made
+// on.
+func (c *call) askedVersion() (v projections.View, id events.VersionID, err error) {
 	if err := c.aboutVersion(); err != nil {
-		return nil, err
+		return v, id, err
 	}
-	v, err := c.view()
-	if err != nil {
-		return nil, err
+	if v, err = c.view(); err != nil {
+		return v, id, err
 	}
-	id, err := c.findVersion(v)
+	id, err = c.findVersion(v)
+	return v, id, err
+}
+
+func getVersion(c *call) (any, error) {
+	v, id, err := c.askedVersion()
 	if err != nil {
 		return nil, err
 	}
@@ -189,14 +195,7 @@ type uriAnswer struct {
 }
 
 func downloadURI(c *call) (any, error) {
-	if err := c.aboutVersion(); err != nil {
-		return nil, err
-	}
-	v, err := c.view()
-	if err != nil {
-		return nil, err
-	}
-	id, err := c.findVersion(v)
+	v, id, err := c.askedVersion()
 	if err != nil {
 		return nil, err
 	}
