@@ -114,5 +114,8 @@ func validHeaderName(name string) bool {
 // isServerHeader says whether a header is the server's: an instruction, what it
 // adds to a message that it hands out, or the status of an empty answer.
 func isServerHeader(key string) bool {
+	if key == "" || key[0] == 'c' { // as an event's own begin
+		return false
+	}
 	return len(key) >= 5 && strings.EqualFold(key[:5], "nats-") || key == "Status" || key == "Description"
 }

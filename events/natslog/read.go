@@ -181,6 +181,9 @@ func missing(sequence uint64) error {
 // stored makes an event of a message, whose header it takes over. What Append and
 // the server have put beside the event's own headers goes.
 func stored(sequence uint64, subject string, header []events.HeaderField, data []byte) events.Stored {
+	for len(header) > 0 && isServerHeader(header[0].Name) { // where Append puts them
+		header = header[1:]
+	}
 	header = slices.DeleteFunc(header, func(f events.HeaderField) bool { return isServerHeader(f.Name) })
 	if !slices.IsSortedFunc(header, byName) { // nats.go has sent it
 		slices.SortStableFunc(header, byName)

@@ -249,38 +249,62 @@ var errWire = errors.New("the server sent what can't be read")
 //
 //	MSG <subject> <sid> [reply] <bytes>
 //	HMSG <subject> <sid> [reply] <header bytes> <total bytes>
+//
+// The line and what follows it are one piece of memory, which nobody changes, so
+// that texts are read where they are.
 func readMessage(r *bufio.Reader, line []byte) (m message, err error) {
-	fields := bytes.Fields(line)
+	fields, n := splitLine(line)
 	sizes := 1
 	if line[0] == 'H' {
 		sizes = 2
 	}
-	if n := len(fields) - sizes; n != 3 && n != 4 {
+	if n -= sizes; n != 3 && n != 4 {
 		return m, errWire
-	} else if n == 4 {
-		m.reply = string(fields[3])
 	}
-	m.subject = string(fields[1])
-	total, err := strconv.Atoi(string(fields[len(fields)-1]))
+	total, err := strconv.Atoi(string(fields[n+sizes-1]))
 	if err != nil || total < 0 {
 		return m, errWire
 	}
 	headers := 0
 	if sizes == 2 {
-		if headers, err = strconv.Atoi(string(fields[len(fields)-2])); err != nil || headers < 0 || headers > total {
+		if headers, err = strconv.Atoi(string(fields[n])); err != nil || headers < 0 || headers > total {
 			return m, errWire
 		}
 	}
-	payload := make([]byte, total+len("\r\n"))
+	subject, reply := len(fields[1]), 0
+	if n == 4 {
+		reply = len(fields[3])
+	}
+	memory := make([]byte, 0, subject+reply+total+len("\r\n"))
+	memory = append(memory, fields[1]...)
+	if n == 4 {
+		memory = append(memory, fields[3]...)
+	}
+	memory = memory[:cap(memory)]
+	payload := memory[subject+reply:]
 	if _, err := io.ReadFull(r, payload); err != nil {
 		return m, err
 	}
+	text := unsafe.String(&memory[0], len(memory))
+	m.subject, m.reply = text[:subject], text[subject:subject+reply]
 	m.data = payload[headers:total:total]
 	if headers > 0 {
-		// Nobody changes the payload, so that the header can be read where it is.
-		err = m.readHeader(unsafe.String(&payload[0], headers))
+		err = m.readHeader(text[subject+reply : subject+reply+headers])
 	}
 	return m, err
+}
+
+// maxFields is how many a line of the protocol has at most, with one more to tell
+// a line that has too many.
+const maxFields = 7
+
+// splitLine splits a line at its spaces, of which the server writes one each.
+func splitLine(line []byte) (fields [maxFields][]byte, n int) {
+	rest := bytes.TrimRight(line, "\r\n")
+	for more := true; more && n < maxFields; n++ {
+		fields[n], rest, more = bytes.Cut(rest, []byte{' '})
+	}
+	return fields, n
 }
 
 // usualHeaders is how many headers an event has, those of Append included.
