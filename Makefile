@@ -7,6 +7,7 @@ PYTHON                := python3
 BIN                   := $(CURDIR)/.bin
 VENV                  := $(CURDIR)/.venv
 VENV_MLFLOW           := $(CURDIR)/.venv-mlflow
+VENV_OPENLINEAGE      := $(CURDIR)/.venv-openlineage
 MODELS                := cmd/modelog/demo/models
 
 # The race detector needs a C compiler.
@@ -32,12 +33,14 @@ test: $(VENV)/.installed ## install what the tests need, and run them
 	go test $(RACE) -timeout 20m ./...
 	@$(MAKE) --no-print-directory conformance
 
-conformance: build $(VENV_MLFLOW)/.installed ## judge the MLflow dialect with MLflow's own client
+conformance: build $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed ## judge the dialects with MLflow's and OpenLineage's own clients
 	@if [ -x $(VENV_MLFLOW)/bin/python ]; then \
-		$(VENV_MLFLOW)/bin/python -B conformance/mlflow/suite.py --modelog bin/modelog; \
+		$(VENV_MLFLOW)/bin/python -B conformance/mlflow/suite.py --modelog bin/modelog && \
+		$(VENV_OPENLINEAGE)/bin/python -B conformance/openlineage/suite.py --modelog bin/modelog; \
 	else \
-		echo "no $(PYTHON) here: the MLflow dialect is not judged"; \
+		echo "no $(PYTHON) here: the dialects are not judged"; \
 	fi
+	cd conformance/tlog && MODELOG=$(CURDIR)/bin/modelog go test -count=1 ./...
 
 check: lint verify test ## what must pass before a change lands: format, lint, generated files, tests
 
@@ -61,7 +64,7 @@ vuln: ## look for known vulnerabilities (asks a public database)
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 clean: ## remove what the other targets made
-	rm -rf bin .bin .venv .venv-mlflow
+	rm -rf bin .bin .venv .venv-mlflow .venv-openlineage
 
 $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -76,11 +79,14 @@ $(VENV)/.installed: $(MODELS)/requirements.txt
 	fi
 	@touch $@
 
-# MLflow's client, and its own server, which the suite is checked against.
+# MLflow's client, and its own server, which the suite is checked against; and
+# OpenLineage's client.
 $(VENV_MLFLOW)/.installed: conformance/mlflow/requirements.txt
+$(VENV_OPENLINEAGE)/.installed: conformance/openlineage/requirements.txt
+$(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed:
 	@if command -v $(PYTHON) >/dev/null; then \
-		$(PYTHON) -m venv $(VENV_MLFLOW) && $(VENV_MLFLOW)/bin/pip install --quiet --disable-pip-version-check -r $<; \
+		$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check -r $<; \
 	else \
-		mkdir -p $(VENV_MLFLOW); \
+		mkdir -p $(@D); \
 	fi
 	@touch $@

@@ -41,12 +41,13 @@ type Root struct {
 	ID   ulid.ULID `json:"id"`
 }
 
-// Resource names what an event is about: a root, or a version or an alias of a
-// model.
+// Resource names what an event is about: a root, a version or an alias of a
+// model, or a data set of the registry.
 type Resource struct {
-	Root    Root   `json:"root"`
-	Version int    `json:"version,omitzero"`
-	Alias   string `json:"alias,omitempty"`
+	Root    Root        `json:"root"`
+	Version int         `json:"version,omitzero"`
+	Alias   string      `json:"alias,omitempty"`
+	Dataset DatasetName `json:"dataset,omitzero"`
 }
 
 const typePrefix = "dev.modelog."
@@ -62,6 +63,7 @@ type kindReader struct {
 	typ     string // dev.modelog.version.promoted.v1
 	schema  string // https://modelog.dev/schemas/version/promoted/v1.json
 	subject string // version.promoted, what its NATS subject ends in
+	why     why
 }
 
 // reads makes the row of an event type in its file's list of readers.
@@ -78,6 +80,7 @@ func reads[T Data]() kindReader {
 		typ:     typePrefix + kind,
 		schema:  schemaBase + SchemaPath(kind),
 		subject: kind[:strings.LastIndexByte(kind, '.')],
+		why:     whyOf(reflect.TypeFor[T]()),
 	}
 }
 
@@ -86,6 +89,7 @@ var kinds = func() map[string]kindReader {
 	byName := map[string]kindReader{}
 	for _, list := range [][]kindReader{
 		registryReaders, modelReaders, versionReaders, aliasReaders, targetReaders, deploymentReaders,
+		lineageReaders, datasetReaders,
 	} {
 		for _, k := range list {
 			name := k.zero.kind()

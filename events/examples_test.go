@@ -43,7 +43,11 @@ func example(subject string, d Data) Event {
 func examples() map[string]Event {
 	all := map[string]Event{}
 	for _, e := range []Event{
-		example("registry", RegistryCreated{RegistryID: registryID, Level: 1}),
+		example("registry", RegistryCreated{RegistryID: registryID, Level: 1, VerifierKey: "modelog.dev/log/01KXFT0000REG1STRY00000000+6b4b1a5c+AQ=="}),
+		example("registry", RegistrySigningKeyChanged{
+			RegistryID: registryID, VerifierKey: "modelog/01KXFT0000REG1STRY00000000+5a6c1d0e+AQlmKVBQEm9oxGyZRpBnn8Nt9HAuJ4pO2kOtcg4Jr2b5",
+			Previous: "modelog/01KXFT0000REG1STRY00000000+0b1c2d3e+AXlmKVBQEm9oxGyZRpBnn8Nt9HAuJ4pO2kOtcg4Jr2b5",
+		}),
 		example("models/fraud", ModelRegistered{
 			ModelID: modelID, Name: "fraud", Description: Plain("Scores card payments — größer is riskier"),
 			Tags: map[string]string{"team": "payments", "": "the empty key", "pii": ""},
@@ -89,6 +93,16 @@ func examples() map[string]Event {
 			TargetID: targetID, From: 4720, To: math.MaxUint64, Strategy: AllAtOnce, Variants: filledVariants(),
 			Reason: Text{Sealed: &Sealed{Algorithm: "A256GCM", KeyID: "k1", Nonce: "bm9uY2U", Ciphertext: "Y2lwaGVy"}},
 		}),
+		example("registry", filledReport()),
+		example("registry", LineageRecorded{
+			RegistryID: registryID, Edges: []LineageEdge{{
+				From: VersionID{modelID, 8}.Node(), To: filledDataset().Node(), Type: WasDerivedFrom, Role: "train",
+			}, {
+				From: filledNode(), To: filledNode(), Type: HadMember, Role: "member",
+			}}, Reason: Plain("from the wiki"),
+		}),
+		example("datasets/s3:%2F%2Flake/payments%2F2026-10", DatasetWithdrawn{RegistryID: registryID, Dataset: filledDataset(), Reason: Plain("no consent")}),
+		example("datasets/s3:%2F%2Flake/payments%2F2026-10", DatasetReinstated{RegistryID: registryID, Dataset: filledDataset(), Reason: Plain("consent found")}),
 	} {
 		all[e.Data.kind()] = e
 	}
@@ -106,6 +120,29 @@ func filledVariants() []Variant {
 	return []Variant{
 		{ModelID: modelID, Version: 8, Role: RoleChampion, Weight: 9_500},
 		{ModelID: baseID, Version: 1, Role: RoleChallenger, Weight: 500},
+	}
+}
+
+func filledDataset() DatasetVersion {
+	return DatasetVersion{Namespace: "s3://lake", Name: "payments/2026-10", Version: "7", Digest: "sha256:" + strings.Repeat("a", 64)}
+}
+
+func filledReport() LineageReported {
+	return LineageReported{
+		RegistryID: registryID, Format: OpenLineage, RunID: "01890a5d-ac96-774b-bcce-b302099a8057", ParentRun: "01890a5d-ac96-774b-bcce-b302099a8056",
+		Job: Job{Namespace: "airflow", Name: "train.fit"}, State: RunComplete,
+		Inputs: []DatasetVersion{filledDataset()}, Outputs: []DatasetVersion{filledDataset()},
+		Same:  []SameDataset{{filledDataset().DatasetName(), DatasetName{"hive://metastore", "payments"}}},
+		Code:  &Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"},
+		Marks: []string{"producer is no URI"}, Raw: `{"eventType":"COMPLETE"}`,
+	}
+}
+
+// filledNode has every field that a node can have, though none has all.
+func filledNode() LineageNode {
+	return LineageNode{
+		Kind: DatasetVersionNode, Namespace: "s3://lake", Name: "payments", Version: "7", Digest: "md5:x",
+		ModelID: modelID, Number: 8, TargetID: targetID,
 	}
 }
 

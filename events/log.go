@@ -34,8 +34,11 @@ func (e Encoded) Size() int {
 // Sum is the SHA-256 of the event's canonical form: its subject, its own headers
 // sorted by name and its data, with their lengths and numbers before them. Headers of the
 // server are no part of it, so that a copy of a log has the same sums.
-func (e Encoded) Sum() [sha256.Size]byte {
-	var b []byte
+func (e Encoded) Sum() [sha256.Size]byte { return sha256.Sum256(e.AppendForm(nil)) }
+
+// AppendForm appends the canonical form, which Sum hashes, to dst.
+func (e Encoded) AppendForm(dst []byte) []byte {
+	b := dst
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	text(e.Subject)
 	for _, f := range e.Header {
@@ -47,7 +50,7 @@ func (e Encoded) Sum() [sha256.Size]byte {
 		text(f.Value)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Data)))
-	return sha256.Sum256(append(b, e.Data...))
+	return append(b, e.Data...)
 }
 
 // Stored is an event on the log together with the place that the log gave it.

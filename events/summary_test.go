@@ -10,6 +10,13 @@ func TestSummariesTellPeopleWhatHappened(t *testing.T) {
 	const displacing = ", displacing 1-3, 7 (forced): AUC +0.02"
 	const variants = "version 8 as champion (95 %), version 1 as challenger (5 %)"
 	want := map[string]string{
+		"registry.signing_key_changed.v1": "changed the signing key from 0b1c2d3e to 5a6c1d0e",
+
+		"lineage.reported.v1":   "run 01890a5d-ac96-774b-bcce-b302099a8057 of train.fit reported COMPLETE, 1 input, 1 output",
+		"lineage.recorded.v1":   "recorded 2 edges of lineage: from the wiki",
+		"dataset.withdrawn.v1":  "withdrew version 7 with digest sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: no consent",
+		"dataset.reinstated.v1": "reinstated version 7 with digest sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: consent found",
+
 		"registry.created.v1":        "created the registry",
 		"model.registered.v1":        "registered the model",
 		"model.described.v1":         "changed the description, set 1 tag, removed 2 tags",
@@ -50,6 +57,9 @@ func TestSummariesLeaveOutWhatIsNotThere(t *testing.T) {
 		{VersionRegistered{Source: "s3://m", Artifacts: make([]Artifact, 1)}, "registered the version, 1 artifact, source s3://m"},
 		{VersionPromoted{From: "None", To: "Staging"}, "promoted from None to Staging"},
 		{AliasAssigned{Alias: "champion", To: 1}, "pointed @champion at 1"},
+		{DatasetWithdrawn{Dataset: DatasetVersion{Name: "x"}}, "withdrew all versions"},
+		{DatasetWithdrawn{Dataset: DatasetVersion{Name: "x", Version: "7"}}, "withdrew version 7"},
+		{DatasetReinstated{Dataset: DatasetVersion{Name: "x", Digest: "md5:1"}}, "reinstated what has digest md5:1"},
 	} {
 		if got := c.data.Summary(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

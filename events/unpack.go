@@ -37,6 +37,15 @@ func (u *Unpacker) Uvarint() (uint64, error) {
 	return 0, errVarint
 }
 
+// Text reads so many bytes. They are the block's: who keeps them copies them.
+func (u *Unpacker) Text(length uint64) (string, error) {
+	if length > uint64(u.r.left()) {
+		return "", io.ErrUnexpectedEOF
+	}
+	u.r.at += int(length)
+	return u.r.src[u.r.at-int(length) : u.r.at], nil
+}
+
 // Value reads a value that AppendCanonical wrote into the one that into points
 // to. It fails on anything that AppendCanonical would not have written for that
 // type.

@@ -50,6 +50,9 @@ type Request struct {
 	// Key makes the request safe to repeat: 1 to 128 visible ASCII
 	// characters, or empty for none.
 	Key string
+	// Origin, unless nil, is the publisher's event that it comes from; then there
+	// is no Key.
+	Origin *Origin
 	// OccurredAt is when it happened, for those who bring a history along, not
 	// before 1970; zero for now. It is not part of the content that Key is bound to.
 	OccurredAt time.Time
@@ -69,6 +72,9 @@ type Outcome struct {
 	Sequence uint64
 	Resource events.Resource
 	Event    events.Event // that this request wrote, zero without one
+	// Repeated says that an earlier request with the same key wrote the event that
+	// has the Sequence.
+	Repeated bool
 }
 
 // Written says whether the request wrote an event.
@@ -89,12 +95,21 @@ func (r *Request) Check() error {
 	if !r.OccurredAt.IsZero() && (r.OccurredAt.UnixMilli() < 0 || r.OccurredAt.UTC().Year() > 9999) {
 		return InvalidField("Modelog-Occurred-Time", "time", "must be a time in the years 1970 to 9999")
 	}
+	if r.Origin != nil {
+		if err := r.Origin.Check(); err != nil {
+			return err
+		}
+	}
 	return r.Command.check()
 }
 
 // hashes gives the hashes of the request's key and content, zero without a key.
 // It fails with InvalidError for content that has no canonical form.
 func (r *Request) hashes() (key, content events.Hash, err error) {
+	if r.Origin != nil {
+		key, content = r.Origin.hashes()
+		return key, content, nil
+	}
 	if r.Key == "" {
 		return key, content, nil
 	}

@@ -88,7 +88,7 @@ func TestAnIdempotencyKeyIsBoundWhenAnEventIsWritten(t *testing.T) {
 		t.Fatalf("the first use: %v", err)
 	}
 	again, event, err := decideRequest(t, r, Request{Command: fraudModel(), Key: "k"})
-	if want := (Outcome{Sequence: first.Sequence, Resource: first.Resource}); err != nil || event != nil || !cmp.Equal(want, again, cmpopts.IgnoreUnexported(events.Event{})) {
+	if want := (Outcome{Sequence: first.Sequence, Resource: first.Resource, Repeated: true}); err != nil || event != nil || !cmp.Equal(want, again, cmpopts.IgnoreUnexported(events.Event{})) {
 		t.Errorf("the same again gives %+v (%v), want %+v", again, err, want)
 	}
 	_, _, err = decideRequest(t, r, Request{Command: &RegisterModel{ModelSpec{Name: "churn"}}, Key: "k"})

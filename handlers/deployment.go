@@ -18,7 +18,7 @@ type Deployment struct {
 	// now; 0 says that nothing may ever have been deployed there.
 	IfGeneration *uint64 `json:"if_generation,omitempty"`
 	// Force passes over a rule that speaks against it, with a reason: the
-	// version is deprecated.
+	// version is deprecated, or comes from withdrawn data.
 	Force bool `json:"force,omitzero"`
 }
 
@@ -70,7 +70,7 @@ func (cmd *DeployVersion) decide(v projections.View, _ occasion) (decision, erro
 	if deployed && current.Strategy == d.Strategy && slices.Equal(current.Variants, variants) {
 		return alreadySo(targetResource(t))
 	}
-	against := deprecated(v, id, "deploy")
+	against := unfit(v, id, "deploy")
 	if against != nil && !d.Force {
 		return decision{}, against
 	}

@@ -20,15 +20,18 @@ const (
 	CodeVersionNotFound    Code = "version_not_found"
 	CodeTargetNotFound     Code = "target_not_found"
 	CodeEventNotFound      Code = "event_not_found"
+	CodeNodeNotFound       Code = "node_not_found"
 	CodePrincipalNotFound  Code = "principal_not_found"
 	CodeRouteNotFound      Code = "route_not_found"
 	CodeMethodNotAllowed   Code = "method_not_allowed"
 	CodeUnsupportedMedia   Code = "unsupported_media_type"
 	CodeForeignHost        Code = "foreign_host"
+	CodeEventTypeNotMapped Code = "event_type_not_mapped"
 	CodeModelExists        Code = "model_exists"
 	CodeSemverExists       Code = "semver_exists"
 	CodeVersionNumberTaken Code = "version_number_taken"
 	CodeVersionDeprecated  Code = "version_deprecated"
+	CodeDataWithdrawn      Code = "data_withdrawn"
 	CodeVersionDeployed    Code = "version_deployed"
 	CodeVersionAliased     Code = "version_aliased"
 	CodeVersionGone        Code = "version_gone"
@@ -37,6 +40,7 @@ const (
 	CodeTargetInUse        Code = "target_in_use"
 	CodeNothingToRollBack  Code = "nothing_to_roll_back_to"
 	CodeNotAGeneration     Code = "not_a_generation"
+	CodeSigningKey         Code = "signing_key_differs"
 	CodePreconditionFailed Code = "precondition_failed"
 	CodeKeyReused          Code = "idempotency_key_reused"
 	CodeBusy               Code = "busy"
@@ -44,6 +48,8 @@ const (
 	CodeUnavailable        Code = "unavailable"
 	CodeOutcomeUnknown     Code = "outcome_unknown"
 	CodeSequenceNotReached Code = "sequence_not_reached"
+	CodeNotSealed          Code = "not_sealed"
+	CodeStateDiffers       Code = "state_differs"
 	CodeInternal           Code = "internal"
 )
 
@@ -105,15 +111,18 @@ var Errors = map[Code]Row{
 	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Version not found"},
 	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Target not found"},
 	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Event not found"},
+	CodeNodeNotFound:       {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Not in the lineage"},
 	CodePrincipalNotFound:  {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
 	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNoEndpoint, "No such resource"},
 	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, mlflowNoEndpoint, "Method not allowed"},
 	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, mlflowInvalid, "Unsupported media type"},
 	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, mlflowDenied, "Host not allowed"},
+	CodeEventTypeNotMapped: {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Event type is not taken"},
 	CodeModelExists:        {http.StatusConflict, ExitConflict, mlflowExists, "Model exists"},
 	CodeSemverExists:       {http.StatusConflict, ExitConflict, mlflowExists, "Semantic version exists"},
 	CodeVersionNumberTaken: {http.StatusConflict, ExitRule, mlflowConflict, "Version number is taken"},
 	CodeVersionDeprecated:  {http.StatusConflict, ExitRule, mlflowConflict, "Version is deprecated"},
+	CodeDataWithdrawn:      {http.StatusConflict, ExitRule, mlflowConflict, "Data was withdrawn"},
 	CodeVersionDeployed:    {http.StatusConflict, ExitRule, mlflowConflict, "Version is deployed"},
 	CodeVersionAliased:     {http.StatusConflict, ExitRule, mlflowConflict, "Version has aliases"},
 	CodeVersionGone:        {http.StatusConflict, ExitRule, mlflowConflict, "Version is gone"},
@@ -122,6 +131,7 @@ var Errors = map[Code]Row{
 	CodeTargetInUse:        {http.StatusConflict, ExitRule, mlflowConflict, "Target is in use"},
 	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
 	CodeNotAGeneration:     {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
+	CodeSigningKey:         {http.StatusConflict, ExitRule, mlflowConflict, "Signing key differs"},
 	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, mlflowInvalid, "Precondition failed"},
 	CodeKeyReused:          {http.StatusUnprocessableEntity, ExitConflict, mlflowConflict, "Idempotency key was used for another request"},
 	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, mlflowLimit, "Too many requests are waiting"},
@@ -129,6 +139,8 @@ var Errors = map[Code]Row{
 	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The log is unavailable"},
 	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, mlflowConflict, "The outcome is unknown"},
 	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The sequence was not reached in time"},
+	CodeNotSealed:          {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "Not sealed yet"},
+	CodeStateDiffers:       {http.StatusServiceUnavailable, ExitVerify, mlflowUnavailable, "The state differs from its log"},
 	CodeInternal:           {http.StatusInternalServerError, ExitInternal, mlflowInternal, "Internal error"},
 }
 
@@ -146,6 +158,9 @@ func FieldsOf(err error) []FieldError {
 	}
 	if d, ok := errors.AsType[DeprecatedError](err); ok {
 		return d.FieldErrors()
+	}
+	if w, ok := errors.AsType[WithdrawnDataError](err); ok {
+		return w.FieldErrors()
 	}
 	return nil
 }
@@ -269,7 +284,7 @@ func (e KeyReusedError) Error() string {
 // UnavailableError says that nothing was written, and that the same request can be
 // sent again.
 type UnavailableError struct {
-	Kind       Code          // CodeBusy, CodeDiskFull, CodeUnavailable or CodeSequenceNotReached
+	Kind       Code          // one of status 429 or 503, such as CodeBusy
 	Detail     string        // what to do
 	RetryAfter time.Duration // when it makes sense
 }

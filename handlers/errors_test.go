@@ -81,6 +81,7 @@ func TestEveryRowOfTheTableIsWhole(t *testing.T) {
 		ExitConflict:    {409, 412, 422},
 		ExitRule:        {409},
 		ExitUnavailable: {429, 503},
+		ExitVerify:      {503},
 	}
 	titles := map[string]Code{}
 	for code, row := range Errors {

@@ -72,6 +72,7 @@ func (r *Registrar) absorb(s events.Stored) {
 	}
 	r.cfg.Runner.Publish(s.Sequence)
 	r.next.expect = s.Sequence
+	r.cfg.Landed(s.Sequence, []events.Encoded{s.Encoded})
 }
 
 // commit makes a group's events durable. Without events it only asks whether the

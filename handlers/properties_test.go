@@ -123,6 +123,8 @@ func wantAlreadySo(t *rapid.T, state *projections.State, cmd Command) {
 			t.Fatalf("registering it again gives %v, %v", d, err)
 		}
 		return
+	case *ReportLineage:
+		return // each report is kept
 	case *RollBack:
 		return // goes further back each time
 	case *AssignAlias:
@@ -189,6 +191,24 @@ var (
 	someTo      = mostly([]uint64{0}, 5, 6, 7, 8, 9, 10, 11, 12)
 )
 
+var (
+	someDataset = mostly([]events.DatasetVersion{{Name: "payments"}, {Namespace: "s3://lake", Name: "payments", Version: "7"}, {Name: "payments", Digest: "md5:1"}}, events.DatasetVersion{})
+	someData    = rapid.SliceOfN(someDataset, 0, 2)
+	someNode    = mostly([]string{"version:fraud/1", "version:churn/latest", "dataset:payments", "dataset:s3://lake:payments@7", "run:r", "feature:f"},
+		"target:prod/scorer", "base_model:x", "artifact:#md5:1", "code:r@c", "job:j:k", "version:no", "\xff")
+	someEdge = rapid.Custom(func(t *rapid.T) LineageEdge {
+		return LineageEdge{
+			From: someNode.Draw(t, "from"), To: someNode.Draw(t, "to"),
+			Type: mostly([]events.LineageType{events.WasDerivedFrom, events.Used, events.WasGeneratedBy}, events.HadMember, events.AlternateOf).Draw(t, "type"),
+			Role: mostly([]string{"", "train"}, "No Role").Draw(t, "role"),
+		}
+	})
+	someChange = rapid.Custom(func(t *rapid.T) DatasetChange {
+		d := someDataset.Draw(t, "data set")
+		return DatasetChange{Namespace: d.Namespace, Name: d.Name, Version: d.Version, Digest: d.Digest, Reason: someText.Draw(t, "reason")}
+	})
+)
+
 var randomCommand = rapid.OneOf(
 	rapid.Custom(func(t *rapid.T) Command {
 		return &RegisterModel{ModelSpec{Name: someModel.Draw(t, "model"), Description: someText.Draw(t, "description"), Tags: someTags.Draw(t, "tags")}}
@@ -220,6 +240,18 @@ var randomCommand = rapid.OneOf(
 	}),
 	rapid.Custom(func(t *rapid.T) Command {
 		return &RollBack{someTarget.Draw(t, "target"), Rollback{To: someTo.Draw(t, "to"), Reason: someText.Draw(t, "reason")}}
+	}),
+	rapid.Custom(func(t *rapid.T) Command { return &WithdrawDataset{someChange.Draw(t, "change")} }),
+	rapid.Custom(func(t *rapid.T) Command { return &ReinstateDataset{someChange.Draw(t, "change")} }),
+	rapid.Custom(func(t *rapid.T) Command {
+		return &RecordEdges{LineageEdges{Reason: someText.Draw(t, "reason"), Edges: rapid.SliceOfN(someEdge, 1, 3).Draw(t, "edges")}}
+	}),
+	rapid.Custom(func(t *rapid.T) Command {
+		return &ReportLineage{LineageReport{
+			Format: events.OpenLineage, RunID: rapid.SampledFrom([]string{"", "r", "b1946ac92492d2347c6235b4d2611184"}).Draw(t, "run"),
+			Job: events.Job{Name: "fit"}, State: rapid.SampledFrom(runStates).Draw(t, "state"),
+			Inputs: someData.Draw(t, "inputs"), Outputs: someData.Draw(t, "outputs"), Raw: someText.Draw(t, "raw"),
+		}}
 	}),
 )
 

@@ -56,9 +56,13 @@ func (r *Registrar) recover(failed *group, err error) {
 		unsent(failed.requests)
 	}
 	r.cfg.Runner.CutAfter(0)
+	known := r.cfg.Runner.Visible()
 	found, ok := r.catchUp(refusal != nil || errors.Is(err, events.ErrConflict))
 	if !ok {
 		return
+	}
+	if len(found) > 0 {
+		r.cfg.Landed(known+1, nil)
 	}
 	requests := slices.Concat(failed.requests, r.next.requests, r.again)
 	r.again = nil
@@ -184,6 +188,12 @@ func largestField(cmd Command) string {
 		if s.Signature != nil {
 			weigh("/signature", *s.Signature)
 		}
+	case *ReportLineage:
+		weigh("/raw", c.Report.Raw)
+		weigh("/inputs", c.Report.Inputs)
+		weigh("/outputs", c.Report.Outputs)
+	case *RecordEdges:
+		weigh("/edges", c.Recording.Edges)
 	}
 	return name
 }

@@ -28,6 +28,13 @@ type Config struct {
 	// sooner.
 	Deadline time.Duration
 	Logger   *slog.Logger // nil means silence
+	// FirstKey, unless nil, gives the verifier key that signs the log's heads from
+	// the beginning, when the registry is created.
+	FirstKey func(registry ulid.ULID) (string, error)
+	// Landed, unless nil, is told of events that have become visible: those of
+	// a group, the first of which has the sequence first, or, with no group,
+	// that there are some from first on. It must not block, nor change them.
+	Landed func(first uint64, group []events.Encoded)
 }
 
 // Registrar is the only writer of a log. It decides requests one after another,
@@ -51,13 +58,16 @@ type Registrar struct {
 	arrived  chan events.Stored
 	followed chan struct{} // closed when follow has ended
 
+	suppositions chan *supposition // what-ifs that nobody has taken up yet
+
 	// What follows belongs to loop.
-	flying   *group     // being appended, nil for none
-	next     *group     // gathering; decided on the state that includes flying
-	again    []*pending // to be decided anew, before anything of the queue
-	failures int        // appends that failed, one after another
-	ctx      context.Context
-	cancel   context.CancelFunc
+	supposing *supposition // waits until nothing is under way; nothing is taken from the queue before it is answered
+	flying    *group       // being appended, nil for none
+	next      *group       // gathering; decided on the state that includes flying
+	again     []*pending   // to be decided anew, before anything of the queue
+	failures  int          // appends that failed, one after another
+	ctx       context.Context
+	cancel    context.CancelFunc
 }
 
 // pending is a request that waits for its answer.
@@ -129,10 +139,13 @@ func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Landed == nil {
+		cfg.Landed = func(uint64, []events.Encoded) {}
+	}
 	r := &Registrar{
 		cfg: cfg, queue: make(chan *pending, cfg.Queue), landed: make(chan error, 1),
 		stopped: make(chan struct{}), done: make(chan struct{}), metrics: newMetrics(),
-		arrived: make(chan events.Stored), followed: make(chan struct{}),
+		arrived: make(chan events.Stored), followed: make(chan struct{}), suppositions: make(chan *supposition),
 	}
 	if err := cfg.Runner.CatchUp(ctx, nil); err != nil {
 		return nil, err
@@ -156,10 +169,14 @@ func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 func (r *Registrar) create(ctx context.Context) error {
 	now := recordedAt(r.cfg.Now(), time.Time{})
 	id := r.cfg.NewID(now)
-	e := events.Event{
-		Sequence: 1, ID: r.cfg.NewID(now), Registry: id, Subject: "registry", Time: now,
-		Data: events.RegistryCreated{RegistryID: id, Level: events.Level},
+	created := events.RegistryCreated{RegistryID: id, Level: events.Level}
+	if r.cfg.FirstKey != nil {
+		var err error
+		if created.VerifierKey, err = r.cfg.FirstKey(id); err != nil {
+			return err
+		}
 	}
+	e := events.Event{Sequence: 1, ID: r.cfg.NewID(now), Registry: id, Subject: "registry", Time: now, Data: created}
 	encoded, err := events.Encode(e)
 	if err != nil {
 		return err
@@ -194,12 +211,8 @@ func (r *Registrar) do(ctx context.Context, req Request) (Outcome, error) {
 
 // submit puts a request at the end of the queue.
 func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
-	if err := req.Check(); err != nil {
-		return nil, err
-	}
-	p := &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), replied: make(chan struct{})}
-	var err error
-	if p.key, p.content, err = req.hashes(); err != nil {
+	p, err := r.newPending(ctx, req)
+	if err != nil {
 		return nil, err
 	}
 	select {
@@ -208,6 +221,16 @@ func (r *Registrar) submit(ctx context.Context, req Request) (*pending, error) {
 	default:
 		return nil, UnavailableError{CodeBusy, "too many requests are waiting; send it again later", time.Second}
 	}
+}
+
+// newPending checks a request, and makes what waits for its answer.
+func (r *Registrar) newPending(ctx context.Context, req Request) (p *pending, err error) {
+	if err := req.Check(); err != nil {
+		return nil, err
+	}
+	p = &pending{Request: req, ctx: ctx, id: r.cfg.NewID(r.cfg.Now()), replied: make(chan struct{})}
+	p.key, p.content, err = req.hashes()
+	return p, err
 }
 
 // await waits for the answer to a request, or for the end of its context.
@@ -295,10 +318,15 @@ func (r *Registrar) loop() {
 		if r.launch() {
 			continue // more may gather
 		}
+		if r.supposing != nil && r.still() {
+			r.suppose()
+			continue
+		}
 		if stopped == nil && r.flying == nil && len(r.queue) == 0 {
 			return
 		}
 		select {
+		case r.supposing = <-r.whatIfs():
 		case p := <-r.intake():
 			r.take(p)
 		case err := <-r.landed:
@@ -314,18 +342,26 @@ func (r *Registrar) loop() {
 	}
 }
 
-// intake is the queue, unless the next group is full.
+// intake is the queue, unless the next group is full, or a what-if waits.
 func (r *Registrar) intake() <-chan *pending {
-	if r.next.full() {
+	if r.next.full() || r.supposing != nil {
 		return nil
 	}
 	return r.queue
 }
 
+// whatIfs is where what-ifs come from, unless one waits already.
+func (r *Registrar) whatIfs() <-chan *supposition {
+	if r.supposing != nil {
+		return nil
+	}
+	return r.suppositions
+}
+
 // gather takes what waits already, so that a group is as large as it can be
 // without waiting for anything.
 func (r *Registrar) gather() {
-	for !r.next.full() {
+	for !r.next.full() && r.supposing == nil {
 		if len(r.again) > 0 {
 			p := r.again[0]
 			r.again = r.again[1:]
@@ -372,6 +408,9 @@ func (r *Registrar) land(err error) {
 		r.failures = 0
 		r.cfg.Runner.Publish(g.expect + uint64(len(g.events)))
 		g.answer()
+		if len(g.events) > 0 {
+			r.cfg.Landed(g.expect+1, g.events)
+		}
 		return
 	}
 	r.recover(g, err)
@@ -420,9 +459,9 @@ func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
 	if p.key != (events.Hash{}) {
 		if use, sequence, used := tip.KeyUse(p.key); used {
 			if use.Request != p.content {
-				return Outcome{}, nil, KeyReusedError{sequence}
+				return Outcome{}, nil, p.reused(sequence)
 			}
-			return Outcome{Sequence: sequence, Resource: use.Resource}, nil, nil
+			return Outcome{Sequence: sequence, Resource: use.Resource, Repeated: true}, nil, nil
 		}
 	}
 	if p.IfMatch != nil {
@@ -438,11 +477,15 @@ func (r *Registrar) decide(p *pending) (Outcome, *events.Encoded, error) {
 	if d.event == nil {
 		return Outcome{Sequence: tip.Sequence, Resource: d.resource}, nil, nil
 	}
-	return r.apply(p, events.Event{
+	e := events.Event{
 		Sequence: tip.Sequence + 1, ID: p.id, Registry: tip.Registry().ID, Time: recordedAt(r.cfg.Now(), tip.Recorded()),
 		Occurred: p.occurred(), Principal: p.Principal, CorrelationID: p.CorrelationID, CausationID: p.CausationID, TraceParent: p.TraceParent,
 		Key: p.key, Request: p.content, Data: d.event,
-	})
+	}
+	if p.Origin != nil {
+		e.OriginSource, e.OriginID = p.Origin.Source, p.Origin.ID
+	}
+	return r.apply(p, e)
 }
 
 // occurred gives the request's OccurredAt as events spell times.

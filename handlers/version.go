@@ -203,7 +203,8 @@ type Promotion struct {
 	// archive, in the same event.
 	ArchiveExisting bool `json:"archive_existing,omitzero"`
 	// Force passes over a rule that speaks against it, with a reason: the
-	// version is deprecated, or the lifecycle doesn't allow the transition.
+	// version is deprecated or comes from withdrawn data, or the lifecycle
+	// doesn't allow the transition.
 	Force bool `json:"force,omitzero"`
 }
 
@@ -289,7 +290,7 @@ func notPromotable(v projections.View, m *projections.Model, t events.Transition
 	if backwards || !lifecycle.Active(t.To) {
 		return nil
 	}
-	return deprecated(v, events.VersionID{ModelID: t.ModelID, Version: t.Version}, "promote")
+	return unfit(v, events.VersionID{ModelID: t.ModelID, Version: t.Version}, "promote")
 }
 
 func spellAllowed(l *events.Lifecycle, from string) string {

@@ -88,12 +88,14 @@ func (s *State) setRoutes(c change, target ulid.ULID, next *RouteTable) {
 		if id := versionOf(variant); !runs(next.Variants, id) {
 			s.deployed.remove(c.sequence, deployedKey{id, target})
 			s.reviseVersion(c, id, nil)
+			s.audit.touch(events.Root{Kind: events.ModelRoot, ID: id.ModelID})
 		}
 	}
 	for _, variant := range next.Variants {
 		if id := versionOf(variant); !runs(before, id) {
 			s.deployed.put(c.sequence, deployedKey{id, target}, struct{}{})
 			s.reviseVersion(c, id, nil)
+			s.audit.touch(events.Root{Kind: events.ModelRoot, ID: id.ModelID})
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // FoldVersion is part of every digest: it changes when the same log gives
 // another state than before.
-const FoldVersion = 4
+const FoldVersion = 5
 
 // State is the registry as its log tells it, with all of its past. One
 // goroutine at a time may call Apply, CutAfter and Settle; everything else is
@@ -45,7 +45,15 @@ type State struct {
 
 	keys *table[events.Hash, *KeyUse]
 
+	signingKeys *table[ulid.ULID, *SigningKey] // by registry
+
+	lineage     *lineage // guarded by lock
+	datasets    *table[events.DatasetName, struct{}]
+	withdrawals *table[events.DatasetVersion, *Withdrawal]
+	withdrawn   withdrawn // an index of withdrawals
+
 	updates updates // guarded by lock; an index of versions, which it derives from
+	audit   audit   // guarded by lock; an index of events
 
 	words words // guarded by lock
 
@@ -84,6 +92,12 @@ func New() *State {
 	s.routes = newTable[ulid.ULID, *RouteTable]("routes", &s.lock, ulid.ULID.Compare)
 	s.deployed = newTable[deployedKey, struct{}]("deployed", &s.lock, deployedKey.compare)
 	s.keys = newTable[events.Hash, *KeyUse]("keys", &s.lock, func(a, b events.Hash) int { return bytes.Compare(a[:], b[:]) })
+	s.signingKeys = newTable[ulid.ULID, *SigningKey]("signing_keys", &s.lock, ulid.ULID.Compare)
+	s.lineage = newLineage()
+	s.datasets = newTable[events.DatasetName, struct{}]("datasets", &s.lock, compareDatasetNames)
+	s.withdrawals = newTable[events.DatasetVersion, *Withdrawal]("withdrawals", &s.lock, compareDatasets)
+	s.withdrawals.restored = func(uint64, events.DatasetVersion, *Withdrawal) { s.withdrawn.ever.Store(true) }
+	s.datasets.share = func(w words, k *events.DatasetName, _, _ struct{}) { k.Namespace = w.one(k.Namespace) }
 	s.models.share = func(w words, _ *ulid.ULID, m, before *Model) { m.share(w, before) }
 	s.registrations.share = func(w words, _ *events.VersionID, r, _ *Registration) {
 		r.Format, r.CreatedBy = w.one(r.Format), w.one(r.CreatedBy)
@@ -94,9 +108,14 @@ func New() *State {
 	s.versionAliases.share = func(w words, k *versionAliasKey, _, _ struct{}) { k.Alias = w.one(k.Alias) }
 	s.targetNames.share = func(w words, k *TargetName, _, _ ulid.ULID) { k.Environment = w.one(k.Environment) }
 	s.routes.share = func(w words, _ *ulid.ULID, r, _ *RouteTable) { r.share(w) }
+	s.audit.lock = &s.lock
 	s.all = []anyTable{
 		s.models, s.modelNames, s.registrations, s.versions, s.semvers, s.stages, s.aliases, s.versionAliases,
 		s.targets, s.targetNames, s.routes, s.deployed, s.keys,
+		s.signingKeys,
+		&s.audit,
+		lineageTable{s.lineage, &s.lock},
+		s.datasets, s.withdrawals,
 	}
 	return s
 }
@@ -131,6 +150,7 @@ func (s *State) Apply(e events.Event) {
 	s.applied = e.Sequence
 	s.recorded = append(s.recorded, e.Time.UnixMilli())
 	c := change{sequence: e.Sequence, at: e.Happened().UnixMilli(), by: s.words.one(e.Principal)}
+	s.audit.add(e)
 	s.apply(c, e.Data, registration)
 	if e.Key != (events.Hash{}) {
 		s.keys.put(c.sequence, e.Key, &KeyUse{e.Request, e.Data.Resource()})
@@ -148,6 +168,9 @@ func (s *State) apply(c change, data events.Data, registration *Registration) {
 	switch d := data.(type) {
 	case events.RegistryCreated:
 		s.registry = Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: fromMilli(c.at)}
+		s.firstSigningKey(c, d)
+	case events.RegistrySigningKeyChanged:
+		s.signingKeyChanged(c, d)
 	case events.ModelRegistered:
 		s.modelRegistered(c, d)
 	case events.ModelDescribed:
@@ -190,6 +213,14 @@ func (s *State) apply(c change, data events.Data, registration *Registration) {
 		s.deploymentRolledBack(c, d)
 	case events.DeploymentWithdrawn:
 		s.deploymentWithdrawn(c, d)
+	case events.LineageReported:
+		s.lineageReported(c, d)
+	case events.LineageRecorded:
+		s.lineageRecorded(c, d)
+	case events.DatasetWithdrawn:
+		s.datasetWithdrawn(c, d)
+	case events.DatasetReinstated:
+		s.datasetReinstated(c, d)
 	}
 }
 
@@ -205,6 +236,7 @@ func (s *State) CutAfter(sequence uint64) {
 		t.cutAfter(sequence)
 	}
 	s.updates.cutAfter(sequence)
+	s.withdrawn.index.Store(nil)
 	s.applied = sequence
 	s.recorded = s.recorded[:sequence]
 	if sequence == 0 {

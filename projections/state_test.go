@@ -240,13 +240,33 @@ func TestTheSequenceOfAThingMovesExactlyWhenItIsShownDifferently(t *testing.T) {
 				if !reflect.DeepEqual(before[name], now) {
 					want = e.Sequence
 				}
-				if got := tagsAfter[name]; got != want {
+				if got := tagsAfter[name]; got != want && !mayTouchLineage(told[:e.Sequence], got, want) {
 					t.Fatalf("after event %d, %T, %s has the sequence %d, want %d\n%s", e.Sequence, e.Data, name, got, want, cmp.Diff(before[name], now))
 				}
 			}
 			before, tagsBefore = after, tagsAfter
 		}
 	})
+}
+
+// mayTouchLineage says whether a sequence that moved although nothing is shown
+// differently is that of an event that told more of where something comes from.
+// Once anything was withdrawn, such an event may move the sequence of what comes
+// from the same things.
+func mayTouchLineage(told []events.Event, got, want uint64) bool {
+	withdrew := slices.ContainsFunc(told, func(e events.Event) bool {
+		_, ok := e.Data.(events.DatasetWithdrawn)
+		return ok
+	})
+	if !withdrew || got < want {
+		return false
+	}
+	switch told[got-1].Data.(type) { //nolint:gochecksumtype // all others touch no lineage
+	case events.VersionRegistered, events.LineageReported, events.LineageRecorded, events.DatasetWithdrawn, events.DatasetReinstated:
+		return true
+	default:
+		return false
+	}
 }
 
 func TestSemanticVersionsAreFoundWhateverTheirBuild(t *testing.T) {
@@ -291,6 +311,7 @@ func full() []events.Event {
 	moved := func(version int, from, to string, displaced ...events.Range) events.Transition {
 		return events.Transition{ModelID: m, Version: version, From: from, To: to, Displaced: displaced, Reason: events.Plain("r"), Forced: true}
 	}
+	payments := events.DatasetVersion{Namespace: "s3://lake", Name: "payments", Version: "7", Digest: "md5:1"}
 	told := make([]events.Event, 0, 40)
 	for i, d := range []events.Data{
 		events.RegistryCreated{RegistryID: registryID, Level: 1},
@@ -325,6 +346,18 @@ func full() []events.Event {
 		events.DeploymentWithdrawn{TargetID: target, From: 17, Reason: events.Plain("r")},
 		events.TargetRemoved{TargetID: target, Environment: "prod", Name: "a", Reason: events.Plain("r")},
 		events.ModelDeleted{ModelID: n, Name: "o", Versions: 1, Aliases: 1, Reason: events.Plain("r")},
+		events.RegistrySigningKeyChanged{RegistryID: registryID, VerifierKey: "k1"},
+		events.RegistrySigningKeyChanged{RegistryID: registryID, VerifierKey: "k2", Previous: "k1"},
+		events.LineageReported{
+			RegistryID: registryID, Format: events.OpenLineage, RunID: "r", ParentRun: "p", Job: events.Job{Namespace: "j", Name: "k"}, State: events.RunComplete,
+			Inputs: []events.DatasetVersion{payments}, Outputs: []events.DatasetVersion{{Name: "o"}}, Same: []events.SameDataset{{Dataset: payments.DatasetName(), Also: events.DatasetName{Name: "o"}}}, Code: &events.Code{Repository: "r", Commit: "d"},
+			Marks: []string{"m"}, Raw: "{}",
+		},
+		events.LineageRecorded{RegistryID: registryID, Edges: []events.LineageEdge{{
+			From: events.VersionID{ModelID: m, Version: 1}.Node(), To: payments.Node(), Type: events.WasDerivedFrom, Role: "test",
+		}}, Reason: events.Plain("r")},
+		events.DatasetWithdrawn{RegistryID: registryID, Dataset: payments, Reason: events.Plain("r")},
+		events.DatasetReinstated{RegistryID: registryID, Dataset: payments, Reason: events.Plain("r")},
 	} {
 		told = append(told, events.Event{
 			Sequence: uint64(i + 1), Registry: registryID, Subject: "s", Time: firstMoment.Add(time.Duration(i) * time.Second), Principal: "prn_1",
@@ -337,16 +370,9 @@ func full() []events.Event {
 // untold are the fields that state doesn't keep: only the log tells them, so
 // that no digest covers them.
 var untold = []string{
-	"VersionPromoted.From", "VersionPromoted.Reason", "VersionPromoted.Forced", "VersionDemoted.From", "VersionDemoted.Reason", "VersionDemoted.Forced",
-	"VersionArchived.From", "VersionArchived.Reason", "VersionArchived.Forced", "AliasAssigned.Reason", "DeploymentDeployed.Forced", "DeploymentRolledBack.From",
-	"ModelRenamed.Reason", "ModelLifecycleChanged.Reason", "ModelDeleted.Name", "ModelDeleted.Versions", "ModelDeleted.Aliases", "ModelDeleted.Reason",
-	"VersionRestored.Reason", "VersionDeleted.Reason", "AliasRemoved.Reason",
-	"DeploymentWithdrawn.From", "TargetRemoved.Environment", "TargetRemoved.Name", "TargetRemoved.Reason",
-}
-
-// undated are the events of which state shows no time but the recorded one.
-var undated = []string{
-	"RegistryCreated", "AliasAssigned", "AliasRemoved", "TargetDescribed", "TargetRemoved", "ModelDeleted",
+	"VersionPromoted.From", "VersionDemoted.From", "VersionArchived.From", "DeploymentRolledBack.From", "ModelDeleted.Name",
+	"ModelDeleted.Versions", "ModelDeleted.Aliases", "DeploymentWithdrawn.From", "TargetRemoved.Environment", "TargetRemoved.Name",
+	"LineageReported.Format", "LineageReported.Marks", "LineageReported.Raw",
 }
 
 // TestTheDigestChangesWithAnyOldEvent changes one field of one event after
@@ -396,13 +422,12 @@ func TestTheDigestChangesWithAnyOldEvent(t *testing.T) {
 		"time":     func(e *events.Event) { e.Time = e.Time.Add(time.Millisecond) },
 		"occurred": func(e *events.Event) { e.Occurred = e.Time.Add(-time.Hour) },
 		"key":      func(e *events.Event) { e.Key[15]++ }, "request": func(e *events.Event) { e.Request[15]++ },
+		"actor": func(e *events.Event) { e.Principal += "x" }, "correlation": func(e *events.Event) { e.CorrelationID += "x" },
+		"cause": func(e *events.Event) { e.CausationID += "x" },
 	} {
 		for i := range told {
 			changed := slices.Clone(told)
 			edit(&changed[i])
-			if name == "occurred" && slices.Contains(undated, reflect.TypeOf(told[i].Data).Name()) {
-				continue
-			}
 			if digestAt(t, fold(changed), last) == original {
 				t.Errorf("event %d: no digest tells another %s", i+1, name)
 			}

@@ -62,6 +62,10 @@ type world struct {
 	models   []*worldModel  // also those that are gone
 	targets  []*worldTarget // as they were defined, also those that are gone
 	keys     map[events.Hash]keyUse
+
+	signing []string // the verifier keys, the newest last
+
+	lineage worldLineage
 }
 
 type worldModel struct {
@@ -142,12 +146,15 @@ func (v *worldVersion) update(e events.Event) { v.updated, v.touched = at(e), e.
 
 func (w *world) happen(e events.Event) {
 	w.recorded = e.Time
+	w.lineage.happen(w, e)
 	if e.Key != (events.Hash{}) {
 		w.keys[e.Key] = keyUse{e.Sequence, e.Request, e.Data.Resource()}
 	}
 	switch d := e.Data.(type) {
 	case events.RegistryCreated:
 		w.registry = projections.Registry{ID: d.RegistryID, Level: d.Level, CreatedAt: at(e)}
+	case events.RegistrySigningKeyChanged:
+		w.signing = append(w.signing, d.VerifierKey)
 	case events.ModelRegistered:
 		w.models = append(w.models, &worldModel{
 			id: d.ModelID, name: d.Name, description: d.Description, tags: d.Tags, lifecycle: lifecycles[0],
@@ -228,6 +235,7 @@ func (w *world) happen(e events.Event) {
 	case events.DeploymentWithdrawn:
 		t := w.target(d.TargetID)
 		t.run(e, table{Reason: d.Reason, Previous: t.ranBefore()})
+	case events.LineageReported, events.LineageRecorded, events.DatasetWithdrawn, events.DatasetReinstated: // told to lineage
 	default:
 		panic("the stories don't tell of " + e.Type())
 	}
@@ -372,6 +380,7 @@ type (
 		Targets  []shownTarget // by name
 		Updates  []shownUpdate // newest first
 		Keys     map[events.Hash]keyUse
+		Lineage  shownLineage
 	}
 	shownModel struct {
 		ID               ulid.ULID
@@ -414,6 +423,7 @@ type (
 		Created, Updated    time.Time
 		By                  string
 		Aliases, DeployedTo []string
+		Withdrawn           []projections.WithdrawnData
 	}
 	shownDeprecation struct {
 		Reason        events.Text
@@ -449,6 +459,7 @@ func (w *world) show() shown {
 		s.Targets = append(s.Targets, one)
 	}
 	slices.SortFunc(s.Targets, func(a, b shownTarget) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+	s.Lineage = w.lineage.show()
 	return s
 }
 
@@ -502,6 +513,7 @@ func (w *world) showVersion(m *worldModel, number int) shownVersion {
 		Number: number, Path: fmt.Sprintf("models/%s/versions/%d", m.name, number), Stage: v.stage, Semver: d.Semver, Registered: v.sequence,
 		Source: d.Source, Format: d.Format, Run: d.RunID, Link: d.RunLink, Logged: d.LoggedModel, Code: d.Code, Base: d.BaseModel, BaseName: w.named(d.BaseModel),
 		Tags: someTags(v.tags), Description: v.description, Created: v.created, Updated: v.updated, By: v.by, DeployedTo: w.runsOn(m.id, number),
+		Withdrawn: w.lineage.withdrawnUnder(events.VersionID{ModelID: m.id, Version: number}),
 	}
 	if v := v.deprecation; v != nil {
 		s.Deprecation = &shownDeprecation{v.reason, v.since, v.sunset, v.replacement, w.named(v.replacement)}
@@ -568,6 +580,7 @@ func show(v projections.View) shown {
 		}
 		s.Targets = append(s.Targets, one)
 	}
+	s.Lineage = showLineage(v)
 	return s
 }
 
@@ -590,7 +603,7 @@ func showVersion(v projections.View, version *projections.Version) shownVersion 
 		Stage: version.Stage, Semver: r.Semver, Registered: r.Sequence, Source: r.Source, Format: r.Format, Run: r.RunID, Link: r.RunLink, Logged: r.LoggedModel, Code: r.Code,
 		Base: r.BaseModel, BaseName: nameIn(v, r.BaseModel), Details: r.Details, InLog: r.InLog,
 		Tags: someTags(version.Tags()), Description: version.Description,
-		Created: r.CreatedAt(), By: r.CreatedBy, Aliases: slices.Collect(v.AliasesOf(id)),
+		Created: r.CreatedAt(), By: r.CreatedBy, Aliases: slices.Collect(v.AliasesOf(id)), Withdrawn: v.WithdrawnData(id),
 	}
 	s.Updated, _ = v.Updated(version)
 	if d := version.Deprecation; d != nil {
@@ -652,6 +665,11 @@ func (w *world) wantGone(t rapid.TB, v projections.View) {
 			t.Fatalf("as of %d, %s, which is gone, has aliases or versions", v.Sequence, m.name)
 		}
 	}
+	for i, k := range v.SigningKeys() {
+		if len(w.signing) != len(v.SigningKeys()) || k.VerifierKey != w.signing[i] {
+			t.Fatalf("as of %d, the signing keys are %v, not %v", v.Sequence, v.SigningKeys(), w.signing)
+		}
+	}
 	for _, target := range w.targets {
 		_, _, ok := v.TargetByID(target.id)
 		_, _, runs := v.Routes(target.id)
@@ -699,11 +717,20 @@ func next(t *rapid.T, w *world, last events.Event) events.Event {
 	// Those that are seldom possible come first, since rapid likes the first.
 	steps := []func(*rapid.T, *world, ulid.ULID) events.Data{
 		rollBack, withdraw, removeTarget, restore, deleteVersion, deleteModel, unassign, changeLifecycle, deploy, move, deprecate, assign,
+		reinstateDataset, recordEdges, withdrawDataset, reportLineage, reportLineage,
 		rename, describeVersion, describeTarget, describeModel, rollBack, deploy, registerVersion, move, registerVersion, registerVersion,
-		assign, define, registerModel,
+		assign, define, changeSigningKey, registerModel,
 	}
 	for e.Data == nil {
 		e.Data = rapid.SampledFrom(steps).Draw(t, "step")(t, w, e.ID)
+	}
+	return e
+}
+
+func changeSigningKey(_ *rapid.T, w *world, id ulid.ULID) events.Data {
+	e := events.RegistrySigningKeyChanged{RegistryID: registryID, VerifierKey: "modelog+" + id.String()}
+	if n := len(w.signing); n > 0 {
+		e.Previous = w.signing[n-1]
 	}
 	return e
 }
@@ -880,6 +907,7 @@ func registerVersion(t *rapid.T, w *world, _ ulid.ULID) events.Data {
 	if !slices.ContainsFunc(m.versions, func(v *worldVersion) bool { return v.registered.Semver == sv }) {
 		d.Semver = sv
 	}
+	d.Source, d.RunID, d.Datasets, d.Artifacts = registeredLineage(t, d)
 	if base, n := someVersion(t, w); base != nil && rapid.Bool().Draw(t, "derived") {
 		d.BaseModel = &events.VersionID{ModelID: base.id, Version: n}
 	}

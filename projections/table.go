@@ -183,6 +183,23 @@ func (r *row[V]) search(sequence uint64, high int) (found[V], bool) {
 	return r.revisions[low-1].found()
 }
 
+// upTo gives the revisions up to a sequence. If that is settled, they may be read
+// without the lock.
+func (r *row[V]) upTo(sequence uint64) []revision[V] {
+	return r.revisions[:sort.Search(len(r.revisions), func(i int) bool { return r.revisions[i].sequence() > sequence })]
+}
+
+// past gives all revisions of a key up to a sequence, which must be settled.
+func (t *table[K, V]) past(sequence uint64, key K) []revision[V] {
+	t.lock.RLock()
+	defer t.lock.RUnlock()
+	r, ok := t.rowOf(key)
+	if !ok {
+		return nil
+	}
+	return r.upTo(sequence)
+}
+
 // at is for the writer: what it looks up it changes next, so both go by one hint.
 func (t *table[K, V]) at(sequence uint64, key K) (found[V], bool) {
 	e, ok := t.rows.GetHint(entry[K, V]{key: key}, &t.hint)
@@ -290,6 +307,17 @@ type record[K, V any] struct {
 // those revisions. The sequence must be settled. It lets the writer in, and
 // ends with the context's error.
 func (t *table[K, V]) history(ctx context.Context, sequence uint64) iter.Seq2[record[K, V], error] {
+	return t.records(ctx, sequence, t.rows.Scan)
+}
+
+// historyFrom is history from a key on.
+func (t *table[K, V]) historyFrom(ctx context.Context, sequence uint64, from K) iter.Seq2[record[K, V], error] {
+	return t.records(ctx, sequence, func(visit func(entry[K, V]) bool) { t.rows.Ascend(entry[K, V]{key: from}, visit) })
+}
+
+func (t *table[K, V]) records(
+	ctx context.Context, sequence uint64, begin func(visit func(entry[K, V]) bool),
+) iter.Seq2[record[K, V], error] {
 	return func(yield func(record[K, V], error) bool) {
 		var pivot entry[K, V]
 		var records []record[K, V]
@@ -304,9 +332,8 @@ func (t *table[K, V]) history(ctx context.Context, sequence uint64) iter.Seq2[re
 				if e.row == last {
 					return true
 				}
-				n := sort.Search(len(e.row.revisions), func(i int) bool { return e.row.revisions[i].sequence() > sequence })
-				if n > 0 {
-					records = append(records, record[K, V]{e.key, e.row.revisions[:n]})
+				if upTo := e.row.upTo(sequence); len(upTo) > 0 {
+					records = append(records, record[K, V]{e.key, upTo})
 				}
 				visited++
 				pivot = e
@@ -314,7 +341,7 @@ func (t *table[K, V]) history(ctx context.Context, sequence uint64) iter.Seq2[re
 			}
 			t.lock.RLock()
 			if first {
-				t.rows.Scan(visit)
+				begin(visit)
 			} else {
 				t.rows.Ascend(pivot, visit)
 			}

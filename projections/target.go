@@ -87,6 +87,15 @@ func (v View) TargetByID(id ulid.ULID) (t *Target, sequence uint64, ok bool) {
 	return f.value, sequence, true
 }
 
+// TargetNameOf gives the name of a target, or the one of a target that is gone.
+func (v View) TargetNameOf(id ulid.ULID) (TargetName, bool) {
+	f, ok := v.state.targets.known(v.Sequence, id)
+	if !ok {
+		return TargetName{}, false
+	}
+	return f.value.Name, true
+}
+
 // Targets yields the targets by environment and name, from a name on.
 func (v View) Targets(from TargetName) iter.Seq[*Target] {
 	return func(yield func(*Target) bool) {

@@ -204,6 +204,7 @@ func (s *State) versionRegistered(c change, e events.VersionRegistered, r *Regis
 		m.LatestVersion, m.LastVersion, m.UpdatedMilli = e.Version, e.Version, c.at
 		m.LiveVersions++
 	})
+	s.versionLineage(c, e)
 }
 
 // HashDetails hashes the details that tell how much two versions differ. What is
@@ -380,7 +381,17 @@ func (v View) Version(id events.VersionID) (version *Version, sequence uint64, o
 	if r, ok := v.Registration(id); ok && r.BaseModel != nil {
 		sequence = max(sequence, v.renamed(r.BaseModel.ModelID))
 	}
-	return f.value, sequence, true
+	_, withdrew := v.withdrawnUnder(id.Node())
+	return f.value, max(sequence, withdrew), true
+}
+
+// StageOf gives the stage that a version is in, if it is there.
+func (v View) StageOf(id events.VersionID) (stage string, ok bool) {
+	f, ok := v.state.versions.get(v.Sequence, id)
+	if !ok {
+		return "", false
+	}
+	return f.value.Stage, true
 }
 
 // renamed gives the sequence of a model's last renaming, 0 for none.

@@ -51,6 +51,9 @@ func (v View) At(sequence uint64) View { return View{state: v.state, Sequence: s
 func (v View) Path(r events.Resource) string {
 	switch r.Root.Kind {
 	case events.RegistryRoot:
+		if r.Dataset != (events.DatasetName{}) {
+			return datasetPath(r.Dataset)
+		}
 		return "registry"
 	case events.ModelRoot:
 		m, _, ok := v.ModelByID(r.Root.ID)

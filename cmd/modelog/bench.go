@@ -40,7 +40,8 @@ const (
 	benchPast          = "past"
 	benchBoot          = "boot"
 	benchLongHistory   = "history"
-	benchMLflow        = "mlflow" // only when asked for: it needs MLflow
+	benchLineage       = "lineage" // only when asked for
+	benchMLflow        = "mlflow"  // only when asked for: it needs MLflow
 )
 
 var benchKinds = []string{benchRegistrations, benchGet, benchPast, benchBoot, benchLongHistory}
@@ -62,7 +63,7 @@ past           the same as of an earlier sequence.
 boot           from the start of the process to the first 200 of /readyz, on an
                empty data directory.
 history        a log of a million events: reading it with an ordered consumer
-               beside replaying it into state, random reads of its past inside
+               beside replaying it into state and modelog verify, random reads of its past inside
                the process, starts with and without a snapshot, and memory.
 mlflow         not unless asked for: MLflow's own server beside modelog, through
                MLflow's REST API. It runs from the program that --mlflow names, with
@@ -131,7 +132,7 @@ func (cfg *benchConfig) check() error {
 	if cfg.seconds <= 0 {
 		return usage("--seconds: must be more than 0")
 	}
-	kinds := append(slices.Clone(benchKinds), benchMLflow)
+	kinds := append(slices.Clone(benchKinds), benchLineage, benchMLflow)
 	for _, what := range cfg.only {
 		if !slices.Contains(kinds, what) {
 			return usage("--only: %q is not one of %s", what, strings.Join(kinds, ", "))
@@ -202,6 +203,11 @@ func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
 	}
 	if b.cfg.measures(benchLongHistory) {
 		if report.History, err = b.history(ctx); err != nil {
+			return report, err
+		}
+	}
+	if b.cfg.measures(benchLineage) {
+		if report.Lineage, err = b.lineage(ctx); err != nil {
 			return report, err
 		}
 	}

@@ -181,7 +181,7 @@ func (b *bench) history(ctx context.Context) (*benchLong, error) {
 }
 
 // benchLongRuns gathers what each run found.
-type benchLongRuns struct{ raw, replay, p50, p99, cold, warm, memory []float64 }
+type benchLongRuns struct{ raw, replay, p50, p99, cold, warm, memory, verify []float64 }
 
 func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns) error {
 	var raw, replay benchReading
@@ -202,8 +202,13 @@ func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns
 	if err != nil {
 		return err
 	}
+	verify, err := b.verifyLong(ctx, dir)
+	if err != nil {
+		return err
+	}
 	memory = max(memory, most)
 	runs.raw, runs.replay = append(runs.raw, raw.rate()), append(runs.replay, replay.rate())
+	runs.verify = append(runs.verify, verify)
 	runs.p50, runs.p99 = append(runs.p50, replay.P50), append(runs.p99, replay.P99)
 	runs.cold, runs.warm, runs.memory = append(runs.cold, cold), append(runs.warm, warm), append(runs.memory, memory)
 	return nil

@@ -14,16 +14,17 @@ import (
 
 // benchReport is all that bench has found.
 type benchReport struct {
-	Machine     benchMachine       `json:"machine"`
-	Runs        int                `json:"runs"`
-	Seconds     float64            `json:"seconds"`     // of each
-	EventBytes  int                `json:"event_bytes"` // of a registration on the log
-	Comparisons []benchComparison  `json:"comparisons,omitempty"`
-	Server      string             `json:"server,omitempty"` // that ran already, and was measured alone
-	Alone       []benchAlone       `json:"alone,omitempty"`
-	Boot        *benchBootFigures  `json:"boot,omitempty"`
-	History     *benchLong         `json:"history,omitempty"`
-	MLflow      *benchMLflowReport `json:"mlflow,omitempty"`
+	Machine     benchMachine         `json:"machine"`
+	Runs        int                  `json:"runs"`
+	Seconds     float64              `json:"seconds"`     // of each
+	EventBytes  int                  `json:"event_bytes"` // of a registration on the log
+	Comparisons []benchComparison    `json:"comparisons,omitempty"`
+	Server      string               `json:"server,omitempty"` // that ran already, and was measured alone
+	Alone       []benchAlone         `json:"alone,omitempty"`
+	Boot        *benchBootFigures    `json:"boot,omitempty"`
+	History     *benchLong           `json:"history,omitempty"`
+	Lineage     *benchLineageFigures `json:"lineage,omitempty"`
+	MLflow      *benchMLflowReport   `json:"mlflow,omitempty"`
 }
 
 // benchAlone is a measure of a registry that ran already.
@@ -127,6 +128,7 @@ const (
 	mostBootMS = 100
 
 	leastReplay  = 0.5 // of the raw consumer's events a second
+	leastVerify  = 0.4 // of the raw consumer's events a second
 	mostReadUS   = 50
 	mostWarmMS   = 3_000
 	mostColdMS   = 10_000
@@ -167,7 +169,8 @@ type benchLong struct {
 	Versions int        `json:"versions"`
 	Raw      spread     `json:"raw_events_per_second"` // of the ordered consumer
 	Replay   spread     `json:"replay_events_per_second"`
-	P50      spread     `json:"read_p50_us"` // of random reads at a past sequence
+	Verify   spread     `json:"verify_events_per_second"` // of a running registry, digests of both states included
+	P50      spread     `json:"read_p50_us"`              // of random reads at a past sequence
 	Rows     []benchRow `json:"measures"`
 }
 
@@ -183,13 +186,14 @@ type benchRow struct {
 
 // judge sets what the runs found beside the bars.
 func (l *benchLong) judge(runs benchLongRuns) {
-	ratios := make([]float64, len(runs.raw))
+	ratios, verified := make([]float64, len(runs.raw)), make([]float64, len(runs.raw))
 	for i := range ratios {
-		ratios[i] = runs.replay[i] / runs.raw[i]
+		ratios[i], verified[i] = runs.replay[i]/runs.raw[i], runs.verify[i]/runs.raw[i]
 	}
-	l.Raw, l.Replay, l.P50 = spreadOf(runs.raw), spreadOf(runs.replay), spreadOf(runs.p50)
+	l.Raw, l.Replay, l.P50, l.Verify = spreadOf(runs.raw), spreadOf(runs.replay), spreadOf(runs.p50), spreadOf(runs.verify)
 	l.Rows = []benchRow{
 		{Measure: "replay ÷ ordered consumer", Figure: spreadOf(ratios), Bar: leastReplay, AtLeast: true},
+		{Measure: "modelog verify ÷ ordered consumer", Figure: spreadOf(verified), Bar: leastVerify, AtLeast: true},
 		{Measure: "random read of the past, p99", Unit: "us", Figure: spreadOf(runs.p99), Bar: mostReadUS},
 		{Measure: "boot with snapshot", Unit: "ms", Figure: spreadOf(runs.warm), Bar: mostWarmMS},
 		{Measure: "boot without", Unit: "ms", Figure: spreadOf(runs.cold), Bar: mostColdMS},
@@ -219,8 +223,8 @@ func showLong(w io.Writer, l *benchLong) error {
 	if err := rows(w, table); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s versions; events a second: ordered consumer %s, replay %s; random read p50 %s us\n\n",
-		spelledCount(float64(l.Versions)), spelledRate(l.Raw), spelledRate(l.Replay), spelledFigure(l.P50.Median))
+	_, err := fmt.Fprintf(w, "%s versions; events a second: ordered consumer %s, replay %s, verify %s; random read p50 %s us\n\n",
+		spelledCount(float64(l.Versions)), spelledRate(l.Raw), spelledRate(l.Replay), spelledRate(l.Verify), spelledFigure(l.P50.Median))
 	return err
 }
 
@@ -249,6 +253,11 @@ func showBench(w io.Writer, r benchReport) error {
 	}
 	if r.History != nil {
 		if err := showLong(w, r.History); err != nil {
+			return err
+		}
+	}
+	if r.Lineage != nil {
+		if err := showLineageBench(w, r.Lineage); err != nil {
 			return err
 		}
 	}

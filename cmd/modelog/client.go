@@ -27,7 +27,7 @@ type client struct {
 	server string
 	asJSON bool
 	// for reads
-	asOf, filter string
+	asOf, filter, validAt string
 	// for writes
 	actor, key, reason, ifMatch string
 	occurred                    string // when it happened, empty for now
@@ -84,11 +84,14 @@ func path(segments ...string) string {
 
 // get reads one resource; query may be nil.
 func get[A any](ctx context.Context, c *client, path string, query url.Values) (A, error) {
-	if c.asOf != "" {
+	for name, value := range map[string]string{"as_of": c.asOf, "valid_at": c.validAt} {
+		if value == "" {
+			continue
+		}
 		if query == nil {
 			query = url.Values{}
 		}
-		query.Set("as_of", c.asOf)
+		query.Set(name, value)
 	}
 	if len(query) > 0 {
 		path += "?" + query.Encode()
@@ -126,6 +129,9 @@ func (c *client) exchange(ctx context.Context, method, path string, body any) ([
 	r, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return nil, nil, err
+	}
+	if c.app.suppose != nil && method != http.MethodGet {
+		return nil, nil, c.app.suppose(method, path, r.Header, body)
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {

@@ -56,7 +56,7 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		reasoned = writes + " reason"
 	)
 	want := map[string]string{
-		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas log-level reserve queue allowed-host insecure-no-auth",
+		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas signing-key rotate-signing-key log-level reserve queue allowed-host insecure-no-auth",
 		"model create": writes, "model describe": writes, "model rename": reasoned,
 		"model lifecycle": reasoned + " stages archive transition exclusive", "model delete": reasoned + " cascade",
 		"register": writes + " source artifact create-model", "promote": reasoned + " archive-existing force",
@@ -64,7 +64,15 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"tag": writes, "alias set": reasoned + " if-version", "alias rm": reasoned + " if-version",
 		"target define": writes, "target rm": reasoned, "deploy": reasoned + " if-generation force", "rollback": reasoned + " to", "undeploy": reasoned,
 		"get": reads, "list models": reads + " limit filter", "list versions": reads + " limit filter", "list targets": reads + " limit",
-		"log": reads + " after limit", "state": reads, "verify": reads + " data expect", "bench": "", "demo": "",
+		"lineage": reads + " upstream downstream depth format output", "lineage paths": reads, "lineage impact": reads + " limit all",
+		"lineage link": reasoned + " type role", "dataset list": reads + " limit",
+		"dataset withdraw": reasoned + " namespace version digest", "dataset reinstate": reasoned + " namespace version digest",
+		"audit":   reads + " resource by action from until why oldest format limit",
+		"history": reads + " limit", "explain": reads,
+		"publish": "server json actor type subject data id source time dry-run batch atomic spool spool-only", "flush": "server json actor spool",
+		"log": reads + " after limit follow filter", "state": reads, "verify": reads + " data export expect independent",
+		"export": "server json data until", "import log": "json data", "replay": "server json from until filter speed max-gap to-file to-url into",
+		"bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")
 	for line, flags := range want {

@@ -62,7 +62,7 @@ func argument(cmd *cobra.Command, args []string) string {
 	switch cmd.Name() {
 	case "create": // a name that isn't there yet
 		return ""
-	case "get":
+	case "get", "history", "explain":
 		switch {
 		case len(args) == 0:
 			return "REF"

@@ -99,7 +99,7 @@ func (a *app) demo(ctx context.Context, keep string) (err error) {
 	if keep != "" {
 		d.say("The registry stays in %s: modelog serve --data %s", keep, quote(keep))
 	}
-	v, err := verifyData(ctx, data, digest)
+	v, err := a.verifyData(ctx, data, digest)
 	if err != nil {
 		return err
 	}

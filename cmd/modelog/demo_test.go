@@ -56,7 +56,7 @@ func TestDemoKeepsItsRegistryOnRequest(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("the demo exits with %d:\n%s", code, output)
 	}
-	v, err := verifyData(t.Context(), dir, "")
+	v, err := testApp().verifyData(t.Context(), dir, "")
 	if err != nil || v.Events != 14 {
 		t.Errorf("the registry that was kept has %d events, %v", v.Events, err)
 	}

@@ -15,9 +15,11 @@ func (a *app) getCommand() *cobra.Command {
 		Example: `  modelog get fraud
   modelog get fraud@champion
   modelog get fraud/Production --as-of 2026-11-01T00:00:00Z
-  modelog get target prod/scorer --as-of 4711`,
+  modelog get target prod/scorer --as-of 4711
+  modelog get target prod/scorer --valid-at 2026-11-01T00:00:00Z`,
 	}
 	c := a.reader(cmd)
+	validAtFlag(cmd, c)
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 2 && args[0] == "target" {
 			return nil
@@ -28,6 +30,8 @@ func (a *app) getCommand() *cobra.Command {
 		switch {
 		case len(args) == 2:
 			return c.getTarget(cmd, args[1])
+		case c.validAt != "":
+			return usage("--valid-at asks what was deployed then: modelog get target ENVIRONMENT/NAME --valid-at %s", c.validAt)
 		case strings.ContainsAny(args[0], "/@"):
 			return c.getVersion(cmd, args[0])
 		default:

@@ -15,10 +15,11 @@ import (
 
 func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "import", GroupID: "server", Short: "Bring models along from another registry",
-		Example: `  modelog import mlflow --from http://old-server:5000`,
+		Use: "import", GroupID: "server", Short: "Bring models along from another registry, or a whole registry from an export",
+		Example: `  modelog import mlflow --from http://old-server:5000
+  modelog import log registry.ndjson.zst --data /var/lib/modelog`,
 	}
-	cmd.AddCommand(a.importMLflowCommand())
+	cmd.AddCommand(a.importMLflowCommand(), a.importLogCommand())
 	return cmd
 }
 

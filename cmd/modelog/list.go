@@ -56,6 +56,10 @@ func filterFlag(cmd *cobra.Command, c *client) {
 	cmd.Flags().StringVar(&c.filter, "filter", "", "only those that it lets through, in the filter language of MLflow's searches")
 }
 
+func validAtFlag(cmd *cobra.Command, c *client) {
+	cmd.Flags().StringVar(&c.validAt, "valid-at", "", "what was in force at this time, such as 2026-11-01T00:00:00Z, as far as is known now or was --as-of")
+}
+
 func (a *app) listModelsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
@@ -115,9 +119,11 @@ func (a *app) listTargetsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "targets", Short: "List the targets with what runs on them", Args: cobra.NoArgs,
-		Example: `  modelog list targets --as-of 4711`,
+		Example: `  modelog list targets --as-of 4711
+  modelog list targets --valid-at 2026-11-01T00:00:00Z`,
 	}
 	c := a.reader(cmd)
+	validAtFlag(cmd, c)
 	limitFlag(cmd, &limit)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		all, err := pages(cmd.Context(), c, "/v1/targets", limit, func(l api.TargetList) ([]api.Target, string) { return l.Targets, l.NextCursor })
@@ -127,7 +133,7 @@ func (a *app) listTargetsCommand() *cobra.Command {
 		return c.print(all, func(w io.Writer) error {
 			table := [][]string{{"TARGET", "RUNS", "GENERATION", "DEPLOYED"}}
 			for _, t := range all {
-				table = append(table, []string{t.Environment + "/" + t.Name, runs(t), number(t.Generation), t.DeployedAt})
+				table = append(table, []string{t.Environment + "/" + t.Name, runs(t), number(t.Generation), deployedAt(t)})
 			}
 			return rows(w, table)
 		})

@@ -16,17 +16,40 @@ import (
 func (a *app) logCommand() *cobra.Command {
 	var after uint64
 	var limit int
+	var follow bool
+	var filter string
 	cmd := &cobra.Command{
 		Use: "log", GroupID: "history", Short: "Show the events of the log, in its order", Args: cobra.NoArgs,
 		Long: `Show the events of the log, in its order. With --json each event is a structured
-CloudEvent on a line of its own.`,
-		Example: `  modelog log --after 4700 --limit 20`,
+CloudEvent on a line of its own.
+
+With --follow events are shown as they come, from now on or from after a sequence,
+until an interrupt. A lost connection is taken up again where it was lost.`,
+		Example: `  modelog log --after 4700 --limit 20
+  modelog log --follow --filter "type LIKE '%.promoted.v1' AND subject LIKE 'models/fraud/%'"`,
 	}
 	c := a.reader(cmd)
 	cmd.Flags().Uint64Var(&after, "after", 0, "begin after this sequence")
 	limitFlag(cmd, &limit)
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show events as they come, with no limit but that of --limit if it is given")
+	cmd.Flags().StringVar(&filter, "filter", "", "with --follow: only events that this CloudEvents SQL expression lets through")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		table := [][]string{{"SEQUENCE", "TIME", "RESOURCE", "EVENT", "SUMMARY"}}
+		switch {
+		case follow && c.asOf != "":
+			return usage("--follow shows what comes, and --as-of what was; give one of them")
+		case !follow && filter != "":
+			return usage("--filter goes with --follow")
+		case follow:
+			from, most := (*uint64)(nil), 0
+			if cmd.Flags().Changed("after") {
+				from = &after
+			}
+			if cmd.Flags().Changed("limit") {
+				most = limit
+			}
+			return c.follow(cmd.Context(), followQuery(from, filter), most)
+		}
+		table := [][]string{logHead}
 		err := c.eachEvent(cmd.Context(), after, limit, func(raw jsontext.Value, e events.Event) error {
 			if c.asJSON {
 				_, err := fmt.Fprintf(a.stdout, "%s\n", raw)
@@ -80,13 +103,9 @@ func (c *client) eachEvent(ctx context.Context, after uint64, limit int, do func
 }
 
 func readEvent(raw jsontext.Value) (events.Event, error) {
-	ce, err := events.ParseCloudEvent(raw)
+	e, err := events.ReadEvent(raw)
 	if err != nil {
 		return events.Event{}, fmt.Errorf("read an event of the registry: %w", err)
-	}
-	e, err := events.FromCloudEvent(ce)
-	if err != nil {
-		return events.Event{}, fmt.Errorf("read event %s: %w", ce.ID(), err)
 	}
 	return e, nil
 }

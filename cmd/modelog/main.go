@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -26,18 +27,21 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := (&app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}).run(ctx, os.Args[1:])
+	code := (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}).run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
 
 // app is the program with what it takes from its surroundings.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	// sync, unless nil, stands in for the sync of the data directory, so that
 	// the crash tests can look on.
 	sync func(dir string) func() error
+	// suppose, unless nil, takes the calls that would write, in place of a server.
+	suppose func(method, path string, header http.Header, body any) error
 }
 
 // run executes a command line and gives the exit code (handlers.Errors).
@@ -50,7 +54,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintf(a.stderr, "modelog: %v\n", err) // there is nobody else to tell
+	if _, told := errors.AsType[*toldError](err); !told {
+		_, _ = fmt.Fprintf(a.stderr, "modelog: %v\n", err) // there is nobody else to tell
+	}
 	return exitCode(err)
 }
 
@@ -106,8 +112,8 @@ else is computed from that stream, as of now or of any moment in the past.`,
 		a.serveCommand(), a.demoCommand(), a.importCommand(), a.benchCommand(),
 		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.archiveCommand(),
 		a.deprecateCommand(), a.restoreCommand(), a.deleteCommand(), a.tagCommand(), a.aliasCommand(),
-		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.getCommand(), a.listCommand(),
-		a.logCommand(), a.stateCommand(), a.verifyCommand(), a.principalCommand(), a.versionCommand(),
+		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.publishCommand(), a.flushCommand(), a.getCommand(), a.listCommand(),
+		a.logCommand(), a.auditCommand(), a.historyCommand(), a.explainCommand(), a.lineageCommand(), a.datasetCommand(), a.diffCommand(), a.atCommand(), a.whatIfCommand(), a.stateCommand(), a.verifyCommand(), a.exportCommand(), a.replayCommand(), a.principalCommand(), a.versionCommand(),
 	)
 	a.completed(root)
 	addShellCommands(root)

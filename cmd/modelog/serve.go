@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,8 +21,11 @@ import (
 	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
+	"github.com/modelog/modelog/handlers/fanout"
 	"github.com/modelog/modelog/handlers/mlflow"
+	"github.com/modelog/modelog/handlers/openlineage"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/verify"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,9 +43,12 @@ type serveConfig struct {
 	queue          int
 	allowedHosts   []string
 	insecureNoAuth bool
-	localSources   string // of MLflow's versions: localAllowed, which it is if empty, or localDenied
+	room           func() (done func()) // for a second state, as verify.Config has it; nil for none
+	localSources   string               // of MLflow's versions: localAllowed, which it is if empty, or localDenied
 
 	natsListen string // address for native readers, empty for none
+
+	seal sealConfig
 
 	nats      string // URL of external servers, empty for the one inside
 	natsCreds string
@@ -93,6 +100,7 @@ may publish to modelog.events.>.`,
 				return err
 			}
 			memory := startMemory(a.getenv)
+			cfg.room = memory.room
 			s, err := startServer(cmd.Context(), cfg, logger, a.sync)
 			if err != nil {
 				return err
@@ -115,6 +123,7 @@ may publish to modelog.events.>.`,
 	f.StringVar(&cfg.natsCreds, "nats-creds", "", "file with the credentials for --nats")
 	f.IntVar(&cfg.replicas, "replicas", 0, "servers that hold a new log, with --nats (default 3 in a cluster, 1 on a server alone)")
 	f.StringVar(&cfg.localSources, "mlflow-local-sources", localAllowed, "allow or deny MLflow's versions with files on a local path, which are never opened")
+	cfg.seal.flags(f)
 	f.BoolVar(&cfg.insecureNoAuth, "insecure-no-auth", false, "listen beyond loopback although nobody is authenticated")
 	return cmd
 }
@@ -150,8 +159,9 @@ func newLogger(w io.Writer, forPeople bool, level string) (*slog.Logger, error) 
 	return slog.New(slog.NewJSONHandler(w, options)), nil
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal says whether a stream goes to a person, or comes from one.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -161,10 +171,14 @@ type server struct {
 	log       servedLog
 	snapshots *snapshotKeeper
 	registrar *handlers.Registrar
+	verifier  *verify.Verifier
+	feed      sealFeed
+	hub       *fanout.Hub
 	http      *http.Server
 	listener  net.Listener
 	logger    *slog.Logger
 	failed    chan error // what http.Serve ended with
+	madeKey   bool       // the signing key was made for a registry that was being created
 }
 
 // servedLog is a log, and the JetStream that the directory of principals is on.
@@ -237,13 +251,24 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 		return err
 	}
 	newID := newIDs()
+	s.hub = fanout.New(fanout.Config{Log: log, Runner: run, Logger: s.logger})
 	s.registrar, err = handlers.Start(ctx, handlers.Config{
 		Log: log, Runner: run, Shared: cfg.nats != "", Now: time.Now, NewID: newID, Jitter: rand.Float64, Queue: cfg.queue, Logger: s.logger,
+		FirstKey: s.firstKey(cfg),
+		Landed: func(first uint64, group []events.Encoded) {
+			s.feed.landed(first, group)
+			s.hub.Landed(first, group)
+		},
 	})
 	if err != nil {
 		return err
 	}
 	s.snapshots = keepSnapshots(ctx, snapshots, run)
+	sealer, err := s.startSealer(ctx, cfg, run, replicas)
+	if err != nil {
+		return err
+	}
+	s.verifier = verify.New(verify.Config{Log: log, Runner: run, Now: time.Now, Room: cfg.room, Logger: s.logger})
 	directory, err := principals.Open(ctx, principals.Config{JetStream: log.JetStream, Replicas: replicas, Now: time.Now, NewID: newID})
 	if err != nil {
 		return err
@@ -253,12 +278,13 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 		Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now,
 		DenyLocalSources: cfg.localSources == localDenied, Logger: s.logger,
 	})
+	lineage := openlineage.New(openlineage.Config{Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now, Logger: s.logger})
 	handler := api.New(api.Config{
-		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Now: time.Now, NewID: newID,
+		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Verifier: s.verifier, Hub: s.hub, Sealer: sealer, Now: time.Now, NewID: newID,
 		Release: release(), Hosts: cfg.allowedHosts, Logger: s.logger, Metrics: metrics,
-		Mounts: dialect.Mounts(),
+		OpenLineage: openlineage.Published, Mounts: slices.Concat(dialect.Mounts(), lineage.Mounts()),
 	})
-	metrics.MustRegister(append(handler.Collectors(), s.registrar.Collectors()...)...)
+	metrics.MustRegister(slices.Concat(handler.Collectors(), s.registrar.Collectors(), s.verifier.Collectors(), sealer.Collectors())...)
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s.listen(ctx, cfg.listen, handler)
 }
@@ -378,11 +404,20 @@ func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
+	if s.hub != nil {
+		s.hub.Stop() // live streams would never end by themselves
+	}
 	if s.http != nil {
 		errs = append(errs, s.stopHTTP(ctx))
 	}
+	if s.verifier != nil {
+		s.verifier.Stop()
+	}
 	if s.registrar != nil {
 		errs = append(errs, s.registrar.Stop(ctx))
+	}
+	if sealer := s.feed.sealer.Load(); sealer != nil {
+		sealer.Stop(ctx)
 	}
 	if s.snapshots != nil {
 		s.snapshots.stop(ctx, s.logger, s.registrar.Err() == nil)

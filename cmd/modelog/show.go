@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/modelog/modelog/handlers/api"
+	"github.com/modelog/modelog/handlers/lineageformat"
 )
 
 // rows prints a table: the first row is its head.
@@ -36,6 +37,10 @@ func pairs(w io.Writer, all [][2]string) error {
 	}
 	return t.Flush()
 }
+
+// shown keeps a text of somebody's on its line, and its control characters from the
+// terminal.
+func shown(s string) string { return lineageformat.OneLine(s) }
 
 func sortedPairs[V any](m map[string]V) string {
 	parts := make([]string, 0, len(m))
@@ -146,10 +151,27 @@ func showTarget(w io.Writer, t api.Target) error {
 		{"strategy", t.Strategy},
 		{"generation", number(t.Generation)},
 		{"previous generation", number(t.PreviousGeneration)},
-		{"deployed", t.DeployedAt},
+		{"deployed", deployedAt(t)},
 		{"reason", t.Reason},
 		{"sequence", number(t.Sequence)},
+		{"asked", asked(t.Asked)},
 	})
+}
+
+// asked says which moments an answer is about, empty for the usual one.
+func asked(m *api.Asked) string {
+	if m == nil {
+		return ""
+	}
+	return fmt.Sprintf("what was in force at %s, as known as of sequence %d", m.ValidAt, m.Sequence)
+}
+
+// deployedAt says when a deployment happened, and when that was known.
+func deployedAt(t api.Target) string {
+	if t.RecordedAt == "" {
+		return t.DeployedAt
+	}
+	return t.DeployedAt + ", known since " + t.RecordedAt
 }
 
 // runs says in short what runs on a target.

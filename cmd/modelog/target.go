@@ -65,6 +65,7 @@ func (a *app) undeployCommand() *cobra.Command {
 		Example: `  modelog undeploy staging/scorer --reason "the experiment is over"`,
 	}
 	c := a.reasoned(cmd)
+	occurredFlag(cmd, c)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return c.changeTarget(cmd, args[0], "undeploy", handlers.Withdrawal{Reason: c.reason})
 	}
@@ -86,9 +87,11 @@ func (a *app) deployCommand() *cobra.Command {
 		Use: "deploy REF ENVIRONMENT/NAME", GroupID: "registry", Short: "Run a version on a target", Args: exactly("REF", "ENVIRONMENT/NAME"),
 		Long: `Run a version on a target, in place of what runs there. The reference is
 resolved once; the event records the exact version.`,
-		Example: `  modelog deploy fraud@champion prod/scorer --reason "AUC +0.02"`,
+		Example: `  modelog deploy fraud@champion prod/scorer --reason "AUC +0.02"
+  modelog deploy fraud/8 edge/gateway --occurred-at 2026-11-01T08:00:00Z --reason "reported late"`,
 	}
 	c := a.reasoned(cmd)
+	occurredFlag(cmd, c)
 	var force bool
 	cmd.Flags().BoolVar(&force, "force", false, "although the version is deprecated; needs a --reason")
 	cmd.Flags().Uint64Var(&ifGeneration, "if-generation", 0, "only if the target has this generation now; 0: only if nothing was ever deployed there")
@@ -115,12 +118,17 @@ to what was itself rolled back from.`,
 		Example: `  modelog rollback prod/scorer --reason "latency doubled"`,
 	}
 	c := a.reasoned(cmd)
+	occurredFlag(cmd, c)
 	cmd.Flags().Uint64Var(&body.To, "to", 0, "generation to go back to, the previous one if absent")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body.Reason = c.reason
 		return c.changeTarget(cmd, args[0], "rollback", body)
 	}
 	return cmd
+}
+
+func occurredFlag(cmd *cobra.Command, c *client) {
+	cmd.Flags().StringVar(&c.occurred, "occurred-at", "", "when it happened, if that is told late: a time such as 2026-11-01T08:00:00Z")
 }
 
 func (c *client) changeTarget(cmd *cobra.Command, name, action string, body any) error {

@@ -5,54 +5,78 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
-	"os"
+	"net/http"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/events"
-	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
+	"github.com/modelog/modelog/handlers/verify"
+	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/spf13/cobra"
 )
 
 // Verification is what verify found.
 type Verification struct {
-	Events   uint64 `json:"events"`
-	Digest   string `json:"digest"`             // of the rebuilt state
-	Expected string `json:"expected,omitempty"` // what it was compared with
+	Events   uint64 `json:"events"`             // that were rebuilt from
+	Digest   string `json:"digest"`             // of the rebuilt state, at the end or where the two part
+	Expected string `json:"expected,omitempty"` // what it was compared with, if anything
+	// Compared is the sequence that Expected is as of, unless it is that of the last
+	// event: a snapshot's.
+	Compared        uint64  `json:"compared,omitzero"`
+	Checkpoints     int     `json:"checkpoints,omitzero"`      // at how many the states agreed
+	FirstDifference uint64  `json:"first_difference,omitzero"` // event from which on the states part
+	Seconds         float64 `json:"seconds,omitzero"`
+
+	what string // that the digest was compared with, for people
+}
+
+// verifyFlags are verify's own flags.
+type verifyFlags struct {
+	data, export, expect string
+	independent          bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	var data, expect string
+	var flags verifyFlags
 	cmd := &cobra.Command{
 		Use: "verify", GroupID: "history", Short: "Rebuild the state from the log alone, and compare digests", Args: cobra.NoArgs,
-		Long: `Rebuild the state from the log alone, and compare its digest with the one that
-the running registry shows. With --data the log is read from the data directory
-of a registry that isn't running; give the digest to compare with --expect. Exits
-with 7 when the digests differ.`,
+		Long: `Rebuild the state from the log alone, decoding every event strictly, and compare it with
+the one that is shown: digests are compared at checkpoints, and the first event where
+the two part is named. Exits with 7 when they differ.
+
+The running registry does that itself, in the background beside serving; the second state
+takes as much memory as the first until it is done. From a rebuild that differs until one
+that passes, or a restart, its /readyz answers 503.
+
+--independent  doesn't trust the registry: every event is fetched and rebuilt here, as of
+               --as-of or now, and compared with the digest that the registry shows.
+--data         reads the log in the data directory of a registry that isn't running, and
+               compares with its newest snapshot, and with --expect.
+--export       reads what modelog export wrote, and compares with its manifest.`,
 		Example: `  modelog verify
-  modelog verify --data /var/lib/modelog --expect 3f1c...`,
+  modelog verify --independent --as-of 4711
+  modelog verify --data /var/lib/modelog --expect 3f1c...
+  modelog verify --export registry.ndjson.zst`,
 	}
 	c := a.reader(cmd)
-	cmd.Flags().StringVar(&data, "data", "", "data directory of a registry that isn't running")
-	cmd.Flags().StringVar(&expect, "expect", "", "digest to compare with, for --data")
+	cmd.Flags().StringVar(&flags.data, "data", "", "data directory of a registry that isn't running")
+	cmd.Flags().StringVar(&flags.export, "export", "", "file that modelog export wrote")
+	cmd.Flags().StringVar(&flags.expect, "expect", "", "digest to compare with, for --data and --export")
+	cmd.Flags().BoolVar(&flags.independent, "independent", false, "rebuild here, from the events that the registry shows")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		switch {
-		case data == "" && expect != "":
-			return usage("--expect goes with --data; the running registry is compared with its own digest")
-		case data != "" && c.asOf != "":
-			return usage("--as-of asks the running registry; leave it out with --data")
-		}
-		verify := func(ctx context.Context) (Verification, error) { return c.verifyServer(ctx) }
-		if data != "" {
-			verify = func(ctx context.Context) (Verification, error) { return verifyData(ctx, data, expect) }
-		}
-		v, err := verify(cmd.Context())
-		if err != nil {
+		if err := flags.check(c); err != nil {
 			return err
+		}
+		v, err := a.verify(cmd.Context(), c, flags)
+		if err != nil {
+			return verifyError(cmd.Context(), err)
 		}
 		if err := c.print(v, func(w io.Writer) error { return showVerification(w, v) }); err != nil {
 			return err
@@ -62,57 +86,214 @@ with 7 when the digests differ.`,
 	return cmd
 }
 
+func (f verifyFlags) check(c *client) error {
+	switch {
+	case f.data != "" && f.export != "", f.independent && f.data+f.export != "":
+		return usage("--data, --export and --independent are different ways to verify; choose one")
+	case f.data+f.export == "" && f.expect != "":
+		return usage("--expect goes with --data or --export; the running registry is compared with its own digest")
+	case f.data+f.export != "" && c.asOf != "":
+		return usage("--as-of asks the running registry; leave it out with --data and --export")
+	case !f.independent && c.asOf != "":
+		return usage("--as-of goes with --independent; the registry's own verification is of all that there is")
+	}
+	return nil
+}
+
+func (a *app) verify(ctx context.Context, c *client, f verifyFlags) (Verification, error) {
+	switch {
+	case f.data != "":
+		return a.verifyData(ctx, f.data, f.expect)
+	case f.export != "":
+		return a.verifyExport(ctx, f.export, f.expect)
+	case f.independent:
+		return c.verifyIndependently(ctx)
+	default:
+		return c.verifyServer(ctx)
+	}
+}
+
 func showVerification(w io.Writer, v Verification) error {
-	if v.Expected == "" {
+	switch {
+	case v.Expected == "":
 		_, err := fmt.Fprintf(w, "rebuilt: %d events, state digest %s\n", v.Events, v.Digest)
 		return err
-	}
-	if v.Expected != v.Digest {
+	case v.Expected != v.Digest || v.FirstDifference != 0:
 		return nil // the error says it
+	case v.Compared != 0:
+		_, err := fmt.Fprintf(w, "verified: %d events; the %s of the first %d equals rebuild\n", v.Events, v.what, v.Compared)
+		return err
+	default:
+		_, err := fmt.Fprintf(w, "verified: %d events, state digest %s equals rebuild\n", v.Events, v.Digest)
+		return err
 	}
-	_, err := fmt.Fprintf(w, "verified: %d events, state digest %s equals rebuild\n", v.Events, v.Digest)
-	return err
 }
+
+const startAnew = "stop writing, keep the data directory, remove its snapshots and start the registry anew from the log"
 
 func (v Verification) err() error {
-	if v.Expected == "" || v.Expected == v.Digest {
+	switch {
+	case v.FirstDifference != 0:
+		return &exitError{handlers.ExitVerify, fmt.Errorf("the state is not what the log gives, from event %d on: its digest there is %s, that of the rebuild %s; %s",
+			v.FirstDifference, v.Expected, v.Digest, startAnew)}
+	case v.Expected != "" && v.Expected != v.Digest:
+		return &exitError{handlers.ExitVerify, fmt.Errorf("the state is not what the log gives: its digest is %s, that of the rebuild from %d events is %s; %s",
+			v.Expected, v.Events, v.Digest, startAnew)}
+	default:
 		return nil
 	}
-	return &exitError{handlers.ExitVerify, fmt.Errorf("the state is not what the log gives: its digest is %s, that of the rebuild from %d events is %s; "+
-		"stop writing, keep the data directory, and start the registry anew from the log", v.Expected, v.Events, v.Digest)}
 }
 
-// verifyServer rebuilds from the events that a running registry shows.
+// differing makes a Verification of a state that differs; any other error stays one.
+func differing(err error, applied uint64) (Verification, error) {
+	if differs, ok := errors.AsType[*runner.DiffersError](err); ok {
+		return Verification{Events: applied, Digest: differs.Digest, Expected: differs.Found, FirstDifference: differs.Sequence}, nil
+	}
+	return Verification{}, err
+}
+
+// verifyError gives the exit code of a rebuild that came to no end: what can't be
+// read, or can't have happened, is as bad as a state that differs.
+func verifyError(ctx context.Context, err error) error {
+	_, unreadable := errors.AsType[*events.UnreadableError](err)
+	_, folded := errors.AsType[*runner.FoldError](err)
+	_, line := errors.AsType[*lineError](err)
+	switch {
+	case ctx.Err() != nil:
+		return &exitError{handlers.ExitUnavailable, errors.New("interrupted; nothing was found out")}
+	case unreadable, folded, line, errors.Is(err, events.ErrMissing), errors.Is(err, runner.ErrForeignLog), errors.Is(err, runner.ErrLevel):
+		return &exitError{handlers.ExitVerify, err}
+	default:
+		return err
+	}
+}
+
+// pollEvery is how often a registry is asked how far its verification is.
+const pollEvery = 100 * time.Millisecond
+
+// verifyServer has the running registry verify itself, and waits for it.
 func (c *client) verifyServer(ctx context.Context) (Verification, error) {
+	status, err := call[api.Verifications](ctx, c, http.MethodPost, "/v1/verify", api.VerificationRequest{})
+	if err != nil {
+		return Verification{}, err
+	}
+	if status.Running == nil {
+		return Verification{}, fmt.Errorf("the registry at %s says nothing of the verification that it began", c.server)
+	}
+	number, progress := status.Running.Number, c.app.newProgress("verify", status.Running.Until)
+	defer progress.clear()
+	for status.Last == nil || status.Last.Number < number {
+		if status.Running == nil || status.Running.Number != number {
+			return Verification{}, &exitError{handlers.ExitUnavailable, fmt.Errorf("the registry at %s was restarted meanwhile; verify again", c.server)}
+		}
+		progress.at(status.Running.Applied)
+		if err := sleep(ctx, pollEvery); err != nil {
+			return Verification{}, err
+		}
+		if status, err = get[api.Verifications](ctx, c, "/v1/verify", nil); err != nil {
+			return Verification{}, err
+		}
+	}
+	return verificationOf(status.Last)
+}
+
+func verificationOf(r *api.VerificationResult) (Verification, error) {
+	v := Verification{
+		Events: r.Events, Digest: r.Digest, Expected: r.Found, Checkpoints: r.Checkpoints, FirstDifference: r.FirstDifference, Seconds: r.Seconds,
+	}
+	switch {
+	case r.Outcome == string(verify.Failed):
+		return v, &exitError{handlers.ExitUnavailable, fmt.Errorf("the registry's verification came to no end: %s; verify again", r.Detail)}
+	case r.Outcome == string(verify.Differs) && r.Digest == "": // an event can't be read
+		return v, &exitError{handlers.ExitVerify, errors.New(r.Detail)}
+	}
+	return v, nil
+}
+
+// verifyIndependently rebuilds from the events that a running registry shows.
+func (c *client) verifyIndependently(ctx context.Context) (Verification, error) {
 	state, err := c.state(ctx, true)
 	if err != nil {
 		return Verification{}, err
 	}
 	c.asOf = strconv.FormatUint(state.Sequence, 10) // what comes later is another matter
-	run := runner.New(nil)
-	err = c.eachEvent(ctx, 0, math.MaxInt, func(_ jsontext.Value, e events.Event) error { return run.Replay(e) })
+	progress := c.app.newProgress("verify", state.Sequence)
+	defer progress.clear()
+	b := runner.NewRebuild(nil, 0)
+	err = c.eachEvent(ctx, 0, math.MaxInt, func(_ jsontext.Value, e events.Event) error {
+		progress.at(e.Sequence)
+		return b.Add(ctx, e)
+	})
 	if err != nil {
 		return Verification{}, err
 	}
-	run.Publish(state.Sequence)
-	digest, err := run.Digest(ctx, state.Sequence)
-	return Verification{Events: state.Sequence, Digest: digest, Expected: state.Digest.SHA256}, err
+	rebuilt, err := b.Finish(ctx)
+	return Verification{Events: state.Sequence, Digest: rebuilt.Digest, Expected: state.Digest.SHA256}, err
 }
 
 // verifyData rebuilds from the log in a data directory.
-func verifyData(ctx context.Context, dir, expect string) (v Verification, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil { // opening would make an empty one
-		return v, usage("--data: %s holds no registry: %v", dir, err)
-	}
-	log, err := openLog(ctx, natslog.Config{Dir: dir, Reserve: -1})
+func (a *app) verifyData(ctx context.Context, dir, expect string) (v Verification, err error) {
+	log, last, err := openData(ctx, dir)
 	if err != nil {
 		return v, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	run := runner.New(log)
-	if err := run.CatchUp(ctx, nil); err != nil {
+	live, compared := a.snapshotIn(ctx, dir, log), uint64(0)
+	if live != nil {
+		compared = live.Visible()
+	}
+	progress := a.newProgress("verify", last)
+	defer progress.clear()
+	b := runner.NewRebuild(live, compared)
+	if err := b.Read(ctx, log, last, progress.at); err != nil {
+		return differing(err, b.Runner().Tip().Sequence)
+	}
+	rebuilt, err := b.Finish(ctx)
+	v = Verification{Events: rebuilt.Events, Digest: rebuilt.Digest, Expected: expect, Checkpoints: rebuilt.Checkpoints}
+	if expect == "" && compared > 0 {
+		v.Expected, v.what = rebuilt.Digest, "snapshot"
+		if compared != last {
+			v.Compared = compared
+		}
+	}
+	return v, err
+}
+
+// snapshotIn gives the newest snapshot in a data directory, nil if there is none that
+// can be compared with: a start would set it aside.
+func (a *app) snapshotIn(ctx context.Context, dir string, log events.Log) *runner.Runner {
+	live, err := runner.NewestSnapshot(ctx, filepath.Join(dir, dataSnapshots), log)
+	if err != nil {
+		logger := slog.New(slog.NewTextHandler(a.stderr, nil))
+		logger.LogAttrs(ctx, slog.LevelWarn, "the newest snapshot is not compared with; a start would set it aside", slog.Any("error", err))
+	}
+	return live
+}
+
+// verifyExport rebuilds from an export.
+func (a *app) verifyExport(ctx context.Context, name, expect string) (v Verification, err error) {
+	x, err := openExportFile(name)
+	if err != nil {
 		return v, err
 	}
-	digest, err := run.Digest(ctx, run.Visible())
-	return Verification{Events: run.Visible(), Digest: digest, Expected: expect}, err
+	defer x.close()
+	progress := a.newProgress("verify", x.size)
+	defer progress.clear()
+	b := runner.NewRebuild(nil, 0)
+	err = x.each(ctx, func(e events.Event, _ events.Encoded) error {
+		progress.at(x.consumed.Load())
+		return atLine(e.Sequence, b.Add(ctx, e))
+	})
+	if err != nil {
+		return v, err
+	}
+	rebuilt, err := b.Finish(ctx)
+	if err != nil {
+		return v, err
+	}
+	v = Verification{Events: rebuilt.Events, Digest: rebuilt.Digest, Expected: expect}
+	if expect == "" && x.manifest.Fold == projections.FoldVersion {
+		v.Expected = x.manifest.Digest
+	}
+	return v, x.check(rebuilt)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,10 @@ type endpoint struct {
 	personal     bool         // the path has a name of somebody, which stays out of the server's log
 	body, answer reflect.Type // nil for none
 	media        string       // of the answer, application/json if empty
-	serve        func(c *call) error
+	otherMedia   []string     // that the answer can be in too
+	// command makes the command of a write from a call; nil for other endpoints.
+	command func(c *call) (handlers.Command, error)
+	serve   func(c *call) error
 }
 
 // parameter is a query parameter.
@@ -80,6 +84,7 @@ type answer[A any] struct {
 	value A
 	etag  uint64
 	shown []byte // the value as it is sent, nil if it is to be made
+	media string // of what is shown, application/json if empty
 }
 
 // read makes the row of a GET: render answers from a view.
@@ -105,7 +110,7 @@ func read[A any](path, name, summary string, query []parameter,
 				return nil
 			}
 			if a.shown != nil {
-				c.raw(http.StatusOK, jsonMedia, a.shown)
+				c.raw(http.StatusOK, cmp.Or(a.media, jsonMedia), a.shown)
 				return nil
 			}
 			c.json(http.StatusOK, a.value)
@@ -119,21 +124,30 @@ const (
 	patchMedia = "application/merge-patch+json" // which PATCH takes too
 )
 
+// also says in which media the answer can be too.
+func (e endpoint) also(media ...string) endpoint {
+	e.otherMedia = media
+	return e
+}
+
 // write makes the row of a write: build makes a command of the body, render
 // answers as of its event.
 func write[B, A any](method, path, name, summary string, status int,
 	build func(c *call, body B) (handlers.Command, error),
 	render func(c *call, v projections.View, resource events.Resource) (answer[A], error),
 ) endpoint {
+	command := func(c *call) (handlers.Command, error) {
+		var body B
+		if err := c.readCommand(&body); err != nil {
+			return nil, err
+		}
+		return build(c, body)
+	}
 	return endpoint{
 		method: method, path: path, name: name, summary: summary, status: status,
-		body: reflect.TypeFor[B](), answer: reflect.TypeFor[A](),
+		body: reflect.TypeFor[B](), answer: reflect.TypeFor[A](), command: command,
 		serve: func(c *call) error {
-			var body B
-			if err := c.readCommand(&body); err != nil {
-				return err
-			}
-			cmd, err := build(c, body)
+			cmd, err := command(c)
 			if err != nil {
 				return err
 			}
@@ -169,13 +183,17 @@ func (c *call) location(v projections.View, r events.Resource) string {
 // remove makes the row of a DELETE, which answers with nothing but the sequence
 // of its event.
 func remove(path, name, summary string, query []parameter, build func(c *call) (handlers.Command, error)) endpoint {
+	command := func(c *call) (handlers.Command, error) {
+		if err := c.onlyKnownQuery(query); err != nil {
+			return nil, err
+		}
+		return build(c)
+	}
 	return endpoint{
 		method: http.MethodDelete, path: path, name: name, summary: summary, status: http.StatusNoContent, query: query,
+		command: command,
 		serve: func(c *call) error {
-			if err := c.onlyKnownQuery(query); err != nil {
-				return err
-			}
-			cmd, err := build(c)
+			cmd, err := command(c)
 			if err != nil {
 				return err
 			}
@@ -213,8 +231,15 @@ func (c *call) readCommand(body any) error {
 	if err := c.onlyKnownQuery(nil); err != nil {
 		return err
 	}
-	// A form or a plain text could be sent by any web page that the user
-	// looks at; JSON can't, without being asked for.
+	if err := c.checkMedia(); err != nil {
+		return err
+	}
+	return c.readBody(body)
+}
+
+// checkMedia asks for JSON: a form or a plain text could be sent by any web page
+// that the user looks at; JSON can't, without being asked for.
+func (c *call) checkMedia() error {
 	kind, err := c.r.Header.Get("Content-Type"), error(nil)
 	if kind != jsonMedia {
 		kind, _, err = mime.ParseMediaType(kind)
@@ -223,7 +248,7 @@ func (c *call) readCommand(body any) error {
 	if err != nil || (kind != jsonMedia && !patch) {
 		return mediaTypeError{c.r.Header.Get("Content-Type")}
 	}
-	return c.readBody(body)
+	return nil
 }
 
 type mediaTypeError struct{ got string }
@@ -395,20 +420,23 @@ func (c *call) view() (projections.View, error) {
 	return c.asOf(c.query.Get("as_of"))
 }
 
-func (c *call) asOf(asOf string) (projections.View, error) {
+func (c *call) asOf(asOf string) (projections.View, error) { return c.moment("as_of", asOf) }
+
+// moment gives the view that a parameter names by a sequence, or by a time.
+func (c *call) moment(name, text string) (projections.View, error) {
 	run := c.server.cfg.Runner
-	if sequence, err := strconv.ParseUint(asOf, 10, 64); err == nil {
+	if sequence, err := strconv.ParseUint(text, 10, 64); err == nil {
 		if now := run.Visible(); sequence > now {
-			return projections.View{}, handlers.InvalidField("as_of", "not_in_the_future", "%d is beyond the last sequence, %d", sequence, now)
+			return projections.View{}, handlers.InvalidField(name, "not_in_the_future", "%d is beyond the last sequence, %d", sequence, now)
 		}
 		return run.At(sequence), nil
 	}
-	moment, err := time.Parse(time.RFC3339, asOf)
+	moment, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return projections.View{}, handlers.InvalidField("as_of", "sequence_or_time", "%q is neither a sequence nor a time such as 2026-11-24T02:10:00Z", asOf)
+		return projections.View{}, handlers.InvalidField(name, "sequence_or_time", "%q is neither a sequence nor a time such as 2026-11-24T02:10:00Z", text)
 	}
 	if now := c.server.cfg.Now(); moment.After(now.Add(aheadOfClock)) {
-		return projections.View{}, handlers.InvalidField("as_of", "not_in_the_future", "%s is in the future; it is %s", asOf, events.FormatTime(now))
+		return projections.View{}, handlers.InvalidField(name, "not_in_the_future", "%s is in the future; it is %s", text, events.FormatTime(now))
 	}
 	return run.At(run.SequenceAt(moment)), nil
 }

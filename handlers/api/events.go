@@ -59,11 +59,7 @@ func logAway(err error) error {
 }
 
 func showEvent(e events.Event) (jsontext.Value, error) {
-	ce, err := events.CloudEvent(e)
-	if err != nil {
-		return nil, err
-	}
-	return events.AppendCloudEvent(nil, ce)
+	return events.AppendEvent(nil, e)
 }
 
 func listEvents(c *call, v projections.View) (answer[EventList], error) {

@@ -179,12 +179,18 @@ func TestEveryWriteTakesAnETagAndAKey(t *testing.T) {
 		{"POST", "/v1/targets/{environment}/{name}/undeploy", target + "/undeploy", `{}`, target},
 		{"DELETE", "/v1/targets/{environment}/{name}", target, "", target},
 		{"DELETE", "/v1/models/{model}/versions/{ref}", version, "", version},
+		{"POST", "/v1/lineage/edges", "/v1/lineage/edges", `{"edges":[{"from":"version:fraud/1","to":"dataset:more","type":"wasDerivedFrom"}]}`, "0"},
+		{"POST", "/v1/datasets/withdraw", "/v1/datasets/withdraw", `{"name":"more"}`, "0"},
+		{"POST", "/v1/datasets/reinstate", "/v1/datasets/reinstate", `{"name":"more"}`, "last"},
 		{"POST", "/v1/models/{model}/rename", "/v1/models/churn/rename", `{"to":"turnover"}`, "/v1/models/churn"},
 		{"DELETE", "/v1/models/{model}", "/v1/models/turnover", "", "/v1/models/turnover"},
 	}
 	for i, w := range writes {
 		if w.of[0] == '/' {
 			w.of = strings.Trim(r.call("GET", w.of, "").want(200).Header().Get("ETag"), `"`)
+		}
+		if w.of == "last" { // that withdrew it
+			w.of = strconv.Itoa(r.last())
 		}
 		key, before := fmt.Sprint("key-", i), r.last()
 		r.call(w.method, w.path, w.body, "If-Match", `"1"`, "Idempotency-Key", key).problem(412, handlers.CodePreconditionFailed)
@@ -231,6 +237,12 @@ func TestAnETagFollowsTheNamesThatAreShown(t *testing.T) {
 	}
 }
 
+// asking has what reads must be asked for.
+var asking = map[string]string{
+	"/v1/lineage": "node=version:fraud/1&", "/v1/lineage/paths": "from=version:fraud/1&to=target:prod/scorer&",
+	"/v1/lineage/impact": "dataset=dataset:transactions&",
+}
+
 // Every read takes as_of, and says the sequence it was made on.
 func TestEveryReadTakesAMoment(t *testing.T) {
 	r := newRegistry(t)
@@ -247,7 +259,7 @@ func TestEveryReadTakesAMoment(t *testing.T) {
 			continue
 		}
 		for _, asOf := range []string{"7", moment, at.Add(time.Millisecond - 1).Format(time.RFC3339Nano), at.In(time.FixedZone("", -5*3600)).Format(time.RFC3339)} {
-			got := r.call("GET", there.Replace(e.path)+"?as_of="+url.QueryEscape(asOf), "").want(200)
+			got := r.call("GET", there.Replace(e.path)+"?"+asking[e.path]+"as_of="+url.QueryEscape(asOf), "").want(200)
 			if got.Header().Get("Modelog-Sequence") != "7" || strings.Contains(got.Body.String(), "later") {
 				t.Errorf("%s as of %s is made on %s: %s", e.path, asOf, got.Header().Get("Modelog-Sequence"), got.Body)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -79,8 +80,8 @@ func unlimited(all map[string]schemaOf, s schemaOf) bool {
 func TestTheDocumentStatesALimitForEveryFieldOfARequest(t *testing.T) {
 	all := documented(t)
 	for _, e := range (&server{}).routes() {
-		if e.body == nil {
-			continue
+		if e.body == nil || e.body == reflect.TypeFor[Hypothesis]() {
+			continue // a what-if's requests have the limits of the calls that they are of
 		}
 		for field, s := range all[schemaName(e.body)].Properties {
 			if unlimited(all, s) {
@@ -96,6 +97,7 @@ var bodies = map[string]m{
 	"Assignment": {"version": 1}, "Deployment": {"model": "fraud", "ref": "1"}, "Renaming": {"to": "second"},
 	"LifecycleSpec": {"stages": []any{"A", "B", "C"}, "archive": "C"},
 	"Patch":         {}, "Deprecate": {}, "Restoration": {}, "TargetSpec": {}, "Rollback": {}, "Withdrawal": {},
+	"LineageEdges": {"edges": []any{m{"from": "run:a", "to": "run:b", "type": "wasInformedBy"}}}, "DatasetChange": {"name": "payments"},
 }
 
 // sized gives a body in which a field has a size, and is right for the rest.
@@ -111,6 +113,8 @@ func sized(kind, field string, s schemaOf, n int) m {
 		body[field] = repeated(n, func(i int) any { return m{"path": fmt.Sprint(i), "sha256": digest, "size": 1} })
 	case "VersionSpec.datasets":
 		body[field] = repeated(n, func(i int) any { return m{"name": fmt.Sprint(i)} })
+	case "LineageEdges.edges":
+		body[field] = repeated(n, func(i int) any { return m{"from": "run:a", "to": fmt.Sprint("run:", i), "type": "wasInformedBy"} })
 	case "LifecycleSpec.stages":
 		body[field] = repeated(n, func(i int) any { return fmt.Sprintf("S%d", i) })
 		body["archive"] = "S1"
@@ -194,8 +198,8 @@ func TestTheLimitsOfTheDocumentAreThoseOfTheServer(t *testing.T) {
 	all, tried := documented(t), 0
 	there := strings.NewReplacer("{model}", "fraud", "{ref}", "1", "{alias}", "champion", "{environment}", "prod", "{name}", "scorer")
 	for _, e := range (&server{}).routes() {
-		if e.body == nil {
-			continue
+		if e.body == nil || e.body == reflect.TypeFor[Hypothesis]() {
+			continue // a what-if's requests have the limits of the calls that they are of
 		}
 		send := func(body m) reply {
 			text, err := json.Marshal(body)

@@ -56,10 +56,10 @@ func openAPI() ([]byte, error) {
 	s := newSchemas()
 	paths := m{}
 	for _, e := range (&server{}).routes() {
-		item, _ := paths[e.path].(m)
+		item, _ := paths[openAPIPath(e.path)].(m)
 		if item == nil {
 			item = m{}
-			paths[e.path] = item
+			paths[openAPIPath(e.path)] = item
 		}
 		item[strings.ToLower(e.method)] = s.operation(e)
 	}
@@ -89,7 +89,10 @@ func openAPI() ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
+var pathParameter = regexp.MustCompile(`\{(\w+)(?:\.\.\.)?\}`)
+
+// openAPIPath has no word for a parameter that takes the rest of a path.
+func openAPIPath(path string) string { return strings.Replace(path, "...}", "}", 1) }
 
 var pathParameters = m{
 	"model":       m{"type": "string", "minLength": 1, "maxLength": handlers.MaxName, "description": "Name of a model"},
@@ -101,6 +104,8 @@ var pathParameters = m{
 	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
 	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
 	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
+	"level":       m{"type": "string", "pattern": "^([0-7]|entries)$", "description": "Level of the tile, or entries"},
+	"tile":        m{"type": "string", "description": "Number of the tile, in groups of three digits, and its width unless it is full: x001/234.p/56"},
 	"version":     m{"type": "string", "pattern": `^v[1-9][0-9]*\.json$`, "description": "Version of the shape, such as v1.json"},
 }
 
@@ -117,6 +122,9 @@ func (s *shapeSchemas) operation(e endpoint) m {
 		}
 		op["requestBody"] = m{"required": true, "content": content, "description": fmt.Sprintf("%d bytes at most", maxBody)}
 	}
+	if e.name == "publishEvents" {
+		s.publishing(op)
+	}
 	return op
 }
 
@@ -130,6 +138,9 @@ func tag(path string) string {
 
 var queryLimits = map[string]m{
 	"limit":      {"minimum": 1, "maximum": maxLimit, "default": defaultLimit},
+	"depth":      {"minimum": 1, "maximum": maxDepth},
+	"nodes":      {"minimum": 1, "maximum": maxNodes, "default": defaultNodes},
+	"paths":      {"minimum": 1, "maximum": maxPaths, "default": defaultPaths},
 	"after":      {"minimum": 0},
 	"if_version": {"minimum": 0},
 	"reason":     {"maxLength": handlers.MaxReason},
@@ -158,6 +169,10 @@ func parametersOf(e endpoint) []m {
 		}
 	}
 	switch {
+	case e.media == streamMedia:
+		parameters = append(parameters, m{
+			"name": "Last-Event-ID", "in": "header", "description": "Go on after this sequence, the id of the last event seen", "schema": m{"type": "integer", "minimum": 0},
+		})
 	case e.timeless:
 	case e.method == http.MethodGet:
 		shared("as_of", "Modelog-Min-Sequence", "If-None-Match")
@@ -186,11 +201,12 @@ func sharedParameters() m {
 
 func sharedHeaders() m {
 	return m{
-		"Modelog-Sequence":   m{"description": "Sequence of the event that was written, or of the state that was read", "schema": m{"type": "integer"}},
-		"Modelog-Request-Id": m{"description": "Names the request in the server's log", "schema": m{"type": "string"}},
-		"ETag":               m{"description": "Highest sequence that changed anything shown, quoted", "schema": m{"type": "string"}},
-		"Location":           m{"description": "Path of what was made", "schema": m{"type": "string"}},
-		"Retry-After":        m{"description": "Seconds after which to send it again", "schema": m{"type": "integer"}},
+		"Modelog-Sequence":    m{"description": "Sequence of the event that was written, or of the state that was read", "schema": m{"type": "integer"}},
+		"Modelog-Next-Cursor": m{"description": "Cursor of the next page, absent on the last one", "schema": m{"type": "string"}},
+		"Modelog-Request-Id":  m{"description": "Names the request in the server's log", "schema": m{"type": "string"}},
+		"ETag":                m{"description": "Highest sequence that changed anything shown, quoted", "schema": m{"type": "string"}},
+		"Location":            m{"description": "Path of what was made", "schema": m{"type": "string"}},
+		"Retry-After":         m{"description": "Seconds after which to send it again", "schema": m{"type": "integer"}},
 	}
 }
 
@@ -224,13 +240,23 @@ func (s *shapeSchemas) responses(e endpoint) m {
 	if e.status == http.StatusCreated {
 		headers = append(headers, "Location")
 	}
+	if len(e.otherMedia) > 0 {
+		headers = append(headers, "Modelog-Next-Cursor")
+	}
 	shown := m{}
 	for _, h := range headers {
 		shown[h] = m{"$ref": "#/components/headers/" + h}
 	}
 	success := m{"description": "As asked", "headers": shown}
 	if e.answer != nil {
-		success["content"] = m{cmp.Or(e.media, "application/json"): m{"schema": s.named(e.answer)}}
+		content := m{cmp.Or(e.media, "application/json"): m{"schema": s.named(e.answer)}}
+		if e.media == streamMedia {
+			content[streamMedia] = m{"schema": m{"type": "string"}}
+		}
+		for _, media := range e.otherMedia {
+			content[media] = m{"schema": m{"type": "string"}}
+		}
+		success["content"] = content
 	}
 	responses := m{strconv.Itoa(e.status): success}
 	for _, status := range errorsOf(e) {
@@ -244,6 +270,10 @@ func (s *shapeSchemas) responses(e endpoint) m {
 
 func errorsOf(e endpoint) []int {
 	switch {
+	case e.media == streamMedia:
+		return []int{400, 403, 429, 500, 503}
+	case e.timeless && e.body != nil:
+		return []int{400, 403, 413, 415, 500, 503}
 	case e.timeless && strings.HasPrefix(e.path, "/v1/"):
 		return []int{400, 403, 404, 500, 503}
 	case e.timeless:
@@ -276,7 +306,17 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[handlers.Rollback](), reflect.TypeFor[Lifecycle](), reflect.TypeFor[lifecycleBody](), reflect.TypeFor[Patch](),
 	reflect.TypeFor[Deprecation](), reflect.TypeFor[handlers.Deprecation](), reflect.TypeFor[handlers.Restoration](),
 	reflect.TypeFor[handlers.Renaming](), reflect.TypeFor[handlers.Withdrawal](),
+	reflect.TypeFor[SigningKeyList](), reflect.TypeFor[SigningKey](), reflect.TypeFor[LogConsistency](),
+	reflect.TypeFor[Verifications](), reflect.TypeFor[VerificationRun](), reflect.TypeFor[VerificationResult](), reflect.TypeFor[VerificationRequest](),
+	reflect.TypeFor[Diff](), reflect.TypeFor[Moment](), reflect.TypeFor[Asked](), reflect.TypeFor[Hypothesis](), reflect.TypeFor[SupposedRequest](),
+	reflect.TypeFor[WhatIf](), reflect.TypeFor[WhatIfResult](),
+	reflect.TypeFor[AuditList](), reflect.TypeFor[AuditEntry](), reflect.TypeFor[AuditActor](), reflect.TypeFor[ResourceChange](), reflect.TypeFor[FieldChange](), reflect.TypeFor[Explanation](), reflect.TypeFor[ExplainedField](),
 	reflect.TypeFor[Principal](), reflect.TypeFor[PrincipalList](), reflect.TypeFor[Erased](),
+	reflect.TypeFor[PublishedList](), reflect.TypeFor[Published](),
+	reflect.TypeFor[Lineage](), reflect.TypeFor[LineageNode](), reflect.TypeFor[LineageEdge](), reflect.TypeFor[LineagePaths](),
+	reflect.TypeFor[LineageImpact](), reflect.TypeFor[LineageHit](), reflect.TypeFor[LineageRecording](), reflect.TypeFor[DatasetList](),
+	reflect.TypeFor[Dataset](), reflect.TypeFor[DatasetVersion](), reflect.TypeFor[WithdrawnDataset](),
+	reflect.TypeFor[handlers.LineageEdges](), reflect.TypeFor[handlers.LineageEdge](), reflect.TypeFor[handlers.DatasetChange](),
 	reflect.TypeFor[events.Artifact](), reflect.TypeFor[events.Code](), reflect.TypeFor[events.Dataset](), reflect.TypeFor[events.Signature](),
 }
 
@@ -288,6 +328,10 @@ func schemaName(t reflect.Type) string {
 		return "Deprecate"
 	case reflect.TypeFor[lifecycleBody]():
 		return "LifecycleSpec"
+	case reflect.TypeFor[handlers.LineageEdge]():
+		return "EdgeSpec"
+	case reflect.TypeFor[Dataset]():
+		return "KnownDataset"
 	default:
 		return t.Name()
 	}
@@ -303,6 +347,9 @@ var (
 func (s *shapeSchemas) named(t reflect.Type) m {
 	if t == reflect.TypeFor[jsontext.Value]() {
 		return m{"type": "object"}
+	}
+	if t.Kind() == reflect.String { // a text of a media type of its own
+		return m{"type": "string"}
 	}
 	name := schemaName(t)
 	ref := m{"$ref": "#/components/schemas/" + name}
@@ -326,7 +373,7 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 		reflect.TypeFor[float64](): {AnyOf: []*jsonschema.Schema{{Type: "number"}, {Type: "string", Enum: []any{"NaN", "Infinity", "-Infinity"}}}},
 	}
 	for _, shape := range shapes {
-		if shape != t {
+		if shape != t && !embeds(t, shape) {
 			special[shape] = &jsonschema.Schema{Ref: "#/components/schemas/" + schemaName(shape)}
 		}
 	}
@@ -343,6 +390,12 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 		}
 	}
 	return ref
+}
+
+// embeds says whether a shape's fields are among those of t.
+func embeds(t, shape reflect.Type) bool {
+	f, ok := t.FieldByName(shape.Name())
+	return ok && f.Anonymous && f.Type == shape
 }
 
 // mentions says whether a field of t is of a shape, or a list of it.
@@ -363,7 +416,8 @@ func mentions(t, shape reflect.Type) bool {
 // answers may get new members, and requests have limits.
 func refine(t reflect.Type, schema *jsonschema.Schema) {
 	request := strings.Contains(t.PkgPath(), "handlers") && !strings.HasSuffix(t.PkgPath(), "/api") && t != reflect.TypeFor[handlers.FieldError]()
-	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]()
+	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]() || t == reflect.TypeFor[VerificationRequest]() ||
+		t == reflect.TypeFor[Hypothesis]() || t == reflect.TypeFor[SupposedRequest]()
 	if !request {
 		schema.AdditionalProperties = nil
 	}
@@ -406,6 +460,9 @@ func inBytes(n int) limit {
 		s.MaxLength, s.Description = &n, fmt.Sprintf("%d bytes of UTF-8 at most", n)
 	}
 }
+
+// anything is a value of whatever kind a field has.
+func anything(s *jsonschema.Schema) { *s = jsonschema.Schema{Description: "As the field is shown"} }
 
 // entries is of a list.
 func entries(n int, of ...limit) limit {
@@ -471,6 +528,24 @@ var limits = map[string]limit{
 	"Dataset.name":             longest(handlers.MaxSourceBytes),
 	"Dataset.digest":           pattern(datasetDigestPattern),
 	"Dataset.role":             pattern(handlers.RolePattern),
+	"ResourceChange.change":    oneOf(wasAdded, wasRemoved, wasChanged),
+	"Hypothesis.requests":      entries(handlers.MaxWhatIf),
+	"SupposedRequest.method":   oneOf(http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete),
+	"WhatIfResult.outcome":     oneOf(wouldWrite, wouldKeep, wouldRefuse),
+	"FieldChange.before":       anything,
+	"FieldChange.after":        anything,
+	"ExplainedField.value":     anything,
+	"LineageEdges.edges":       entries(handlers.MaxEdges),
+	"LineageEdges.reason":      longest(handlers.MaxReason),
+	"EdgeSpec.from":            inBytes(handlers.MaxNode),
+	"EdgeSpec.to":              inBytes(handlers.MaxNode),
+	"EdgeSpec.type":            oneOf("used", "wasGeneratedBy", "wasDerivedFrom", "hadMember", "specializationOf", "wasInformedBy", "wasAssociatedWith"),
+	"EdgeSpec.role":            pattern(handlers.RolePattern),
+	"DatasetChange.namespace":  inBytes(handlers.MaxSourceBytes),
+	"DatasetChange.name":       inBytes(handlers.MaxSourceBytes),
+	"DatasetChange.version":    longest(handlers.MaxShort),
+	"DatasetChange.digest":     longest(handlers.MaxShort),
+	"DatasetChange.reason":     longest(handlers.MaxReason),
 	"Promotion.to":             longest(handlers.MaxShort),
 	"Promotion.reason":         longest(handlers.MaxReason),
 	"Assignment.version":       atLeast(1),

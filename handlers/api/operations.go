@@ -59,6 +59,12 @@ func (s *server) ready(c *call) error {
 	if err := s.cfg.Log.Health(ctx); err != nil {
 		return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: err.Error(), RetryAfter: time.Second}
 	}
+	if err := s.checkSealed(); err != nil {
+		return err
+	}
+	if err := s.checkVerified(); err != nil {
+		return err
+	}
 	c.json(http.StatusOK, Health{"ok"})
 	return nil
 }

@@ -36,6 +36,15 @@ const problemBase = "https://modelog.dev/problems/"
 // problem answers with an error. The text of an error without a code is for the
 // operator's log only.
 func (c *call) problem(err error) {
+	p := c.problemOf(err)
+	if unavailable, ok := errors.AsType[handlers.UnavailableError](err); ok && unavailable.RetryAfter > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(unavailable.RetryAfter.Seconds()))))
+	}
+	c.send(p.Status, "application/problem+json", p)
+}
+
+// problemOf shows an error. One without a code is logged.
+func (c *call) problemOf(err error) Problem {
 	code := handlers.CodeOf(err)
 	row := handlers.Errors[code]
 	p := Problem{
@@ -43,14 +52,11 @@ func (c *call) problem(err error) {
 		Detail: err.Error(), Instance: c.r.URL.EscapedPath(), RequestID: c.id,
 	}
 	p.Errors = handlers.FieldsOf(err)
-	if unavailable, ok := errors.AsType[handlers.UnavailableError](err); ok && unavailable.RetryAfter > 0 {
-		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(unavailable.RetryAfter.Seconds()))))
-	}
 	if code == handlers.CodeInternal {
 		c.server.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelError, "internal error", slog.String("request_id", c.id), slog.Any("error", err))
 		p.Detail = "something went wrong in modelog; its log says what, under the request id"
 	}
-	c.send(row.Status, "application/problem+json", p)
+	return p
 }
 
 // readBody reads a JSON body strictly: unknown and duplicate members, wrong

@@ -11,7 +11,10 @@ import (
 
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/fanout"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/seal"
+	"github.com/modelog/modelog/handlers/verify"
 	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/oklog/ulid/v2"
@@ -25,15 +28,22 @@ type Config struct {
 	Runner     *runner.Runner // the registrar's, to read from
 	Log        events.Log
 	Principals *principals.Directory
-	Now        func() time.Time
-	NewID      func(time.Time) ulid.ULID // for request ids
-	Release    string                    // what /version says
+	Verifier   *verify.Verifier // of the same log and state
+	Hub        *fanout.Hub      // of the same log, for live streams
+	// Sealer seals the log; nil if nobody does.
+	Sealer  *seal.Sealer
+	Now     func() time.Time
+	NewID   func(time.Time) ulid.ULID // for request ids
+	Release string                    // what /version says
 	// Hosts are the host names that requests may be made to, beside the
 	// loopback ones: any other is the name of somebody else's web page.
 	Hosts  []string
 	Logger *slog.Logger
 	// Metrics gives what /metrics serves.
 	Metrics prometheus.Gatherer
+	// OpenLineage reads the OpenLineage event that a published event holds, and when
+	// it happened; nil takes none. It fails with a handlers.InvalidError.
+	OpenLineage func(data []byte, now time.Time) (handlers.Command, time.Time, error)
 	// Mounts are the routes of other dialects on the same server.
 	Mounts []Mount
 }
@@ -78,9 +88,12 @@ func TraceParent(r *http.Request) string {
 type server struct {
 	cfg     Config
 	mux     *http.ServeMux
+	writes  *http.ServeMux // the routes that a what-if may ask about
 	digests digests
+	diffs   diffs
 	shown   shownVersions
 	metrics *metrics
+	streams *streams
 }
 
 // Server is the API's handler together with its metrics.
@@ -91,7 +104,8 @@ type Server struct {
 
 // New makes the API.
 func New(cfg Config) *Server {
-	s := &server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics()}
+	s := &server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), streams: newStreams()}
+	s.writes = planner(s.routes())
 	for _, e := range s.routes() {
 		s.mux.HandleFunc(e.method+" "+e.path, func(w http.ResponseWriter, r *http.Request) { s.handle(w, r, e) })
 	}
@@ -113,10 +127,13 @@ func New(cfg Config) *Server {
 }
 
 // Collectors gives the API's metrics.
-func (s *Server) Collectors() []prometheus.Collector { return s.server.metrics.collectors() }
+func (s *Server) Collectors() []prometheus.Collector {
+	return slices.Concat(s.server.metrics.collectors(), s.server.streams.collectors())
+}
 
 func (s *server) routes() []endpoint {
-	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.stateRoutes(), s.principalRoutes(), s.operationRoutes())
+	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), auditRoutes(),
+		lineageRoutes(), datasetRoutes())
 }
 
 // Header values that every answer has. Nobody changes them.

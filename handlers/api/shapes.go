@@ -87,41 +87,45 @@ type VersionSummary struct {
 	Tags        map[string]string `json:"tags"`
 	Description string            `json:"description"`
 	Deprecation *Deprecation      `json:"deprecation,omitempty"`
-	DeployedTo  []string          `json:"deployed_to,omitempty"`
-	CreatedAt   string            `json:"created_at"`
-	UpdatedAt   string            `json:"updated_at"`
-	CreatedBy   string            `json:"created_by,omitempty"`
-	Sequence    uint64            `json:"sequence"` // of the last event that changed anything shown here
+	// WithdrawnData are the data sets that the version comes from and that must
+	// not be used any more, as nodes of the lineage are spelled.
+	WithdrawnData []string `json:"withdrawn_data,omitempty"`
+	DeployedTo    []string `json:"deployed_to,omitempty"`
+	CreatedAt     string   `json:"created_at"`
+	UpdatedAt     string   `json:"updated_at"`
+	CreatedBy     string   `json:"created_by,omitempty"`
+	Sequence      uint64   `json:"sequence"` // of the last event that changed anything shown here
 }
 
 // Version is how one model version is shown.
 type Version struct {
-	Model       string             `json:"model"`
-	ModelID     string             `json:"model_id"`
-	Version     int                `json:"version"`
-	Semver      string             `json:"semver,omitempty"`
-	Stage       string             `json:"stage"`
-	Aliases     []string           `json:"aliases"`
-	Source      string             `json:"source"`
-	Format      string             `json:"format,omitempty"`
-	Artifacts   []events.Artifact  `json:"artifacts,omitempty"`
-	RunID       string             `json:"run_id,omitempty"`
-	RunLink     string             `json:"run_link,omitempty"`
-	LoggedModel string             `json:"logged_model,omitempty"`
-	Code        *events.Code       `json:"code,omitempty"`
-	Datasets    []events.Dataset   `json:"datasets,omitempty"`
-	Parameters  map[string]string  `json:"parameters,omitempty"`
-	Metrics     map[string]float64 `json:"metrics,omitempty"`
-	Signature   *events.Signature  `json:"signature,omitempty"`
-	BaseModel   string             `json:"base_model,omitempty"`
-	Tags        map[string]string  `json:"tags"`
-	Description string             `json:"description"`
-	Deprecation *Deprecation       `json:"deprecation,omitempty"`
-	DeployedTo  []string           `json:"deployed_to,omitempty"`
-	CreatedAt   string             `json:"created_at"`
-	UpdatedAt   string             `json:"updated_at"`
-	CreatedBy   string             `json:"created_by,omitempty"`
-	Sequence    uint64             `json:"sequence"` // of the last event that changed anything shown here
+	Model         string             `json:"model"`
+	ModelID       string             `json:"model_id"`
+	Version       int                `json:"version"`
+	Semver        string             `json:"semver,omitempty"`
+	Stage         string             `json:"stage"`
+	Aliases       []string           `json:"aliases"`
+	Source        string             `json:"source"`
+	Format        string             `json:"format,omitempty"`
+	Artifacts     []events.Artifact  `json:"artifacts,omitempty"`
+	RunID         string             `json:"run_id,omitempty"`
+	RunLink       string             `json:"run_link,omitempty"`
+	LoggedModel   string             `json:"logged_model,omitempty"`
+	Code          *events.Code       `json:"code,omitempty"`
+	Datasets      []events.Dataset   `json:"datasets,omitempty"`
+	Parameters    map[string]string  `json:"parameters,omitempty"`
+	Metrics       map[string]float64 `json:"metrics,omitempty"`
+	Signature     *events.Signature  `json:"signature,omitempty"`
+	BaseModel     string             `json:"base_model,omitempty"`
+	Tags          map[string]string  `json:"tags"`
+	Description   string             `json:"description"`
+	Deprecation   *Deprecation       `json:"deprecation,omitempty"`
+	WithdrawnData []string           `json:"withdrawn_data,omitempty"` // nodes of the lineage: withdrawn data sets that the version comes from
+	DeployedTo    []string           `json:"deployed_to,omitempty"`
+	CreatedAt     string             `json:"created_at"`
+	UpdatedAt     string             `json:"updated_at"`
+	CreatedBy     string             `json:"created_by,omitempty"`
+	Sequence      uint64             `json:"sequence"` // of the last event that changed anything shown here
 }
 
 // Alias is how an alias is shown.
@@ -153,9 +157,11 @@ type Target struct {
 	Generation         uint64    `json:"generation,omitzero"`          // sequence of the event that set the variants
 	PreviousGeneration uint64    `json:"previous_generation,omitzero"` // what a rollback goes to
 	DeployedAt         string    `json:"deployed_at,omitempty"`
+	RecordedAt         string    `json:"recorded_at,omitempty"` // when the registry learned of the deployment, unless that was when it happened
 	DeployedBy         string    `json:"deployed_by,omitempty"`
 	Reason             string    `json:"reason,omitempty"`
-	Sequence           uint64    `json:"sequence"` // of the last event that changed anything shown here
+	Sequence           uint64    `json:"sequence"`        // of the last event that changed anything shown here
+	Asked              *Asked    `json:"asked,omitempty"` // with valid_at only
 }
 
 // State says how far the registry has come.
@@ -222,8 +228,8 @@ func summarize(v projections.View, id events.VersionID) (VersionSummary, *projec
 		Source: registration.Source, Format: registration.Format, RunID: registration.RunID,
 		RunLink: registration.RunLink, LoggedModel: registration.LoggedModel, Code: registration.Code,
 		Tags: shownTags(version.Tags()), Description: version.Description.String(),
-		Deprecation: showDeprecation(v, version.Deprecation),
-		CreatedAt:   events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(updated),
+		Deprecation: showDeprecation(v, version.Deprecation), WithdrawnData: showWithdrawnData(v, id),
+		CreatedAt: events.FormatTime(registration.CreatedAt()), UpdatedAt: events.FormatTime(updated),
 		CreatedBy: registration.CreatedBy, Sequence: sequence,
 	}
 	if base := registration.BaseModel; base != nil {
@@ -249,7 +255,7 @@ func (c *call) showVersion(v projections.View, id events.VersionID) (Version, er
 		Model: sum.Model, ModelID: sum.ModelID, Version: sum.Version, Semver: sum.Semver, Stage: sum.Stage,
 		Aliases: sum.Aliases, Source: sum.Source, Format: sum.Format, Artifacts: d.Artifacts, RunID: sum.RunID,
 		RunLink: sum.RunLink, LoggedModel: sum.LoggedModel, Code: sum.Code, Datasets: d.Datasets, Parameters: d.Parameters, Metrics: d.Metrics, Signature: d.Signature,
-		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, Deprecation: sum.Deprecation,
+		BaseModel: sum.BaseModel, Tags: sum.Tags, Description: sum.Description, Deprecation: sum.Deprecation, WithdrawnData: sum.WithdrawnData,
 		DeployedTo: sum.DeployedTo,
 		CreatedAt:  sum.CreatedAt, UpdatedAt: sum.UpdatedAt, CreatedBy: sum.CreatedBy, Sequence: sum.Sequence,
 	}, nil
@@ -274,6 +280,7 @@ func showRegistered(v projections.View, e events.Event, d events.VersionRegister
 	if d.BaseModel != nil {
 		shown.BaseModel = handlers.VersionName(v, *d.BaseModel)
 	}
+	shown.WithdrawnData = showWithdrawnData(v, events.VersionID{ModelID: d.ModelID, Version: d.Version})
 	return shown, nil
 }
 
@@ -294,22 +301,33 @@ func (c *call) details(r *projections.Registration) (projections.Details, error)
 }
 
 func showTarget(v projections.View, t *projections.Target, sequence uint64) Target {
-	shown := Target{
+	shown := describeTarget(t, sequence)
+	if routes, generation, ok := v.Routes(t.ID); ok {
+		shown.run(v, routes, generation)
+	}
+	return shown
+}
+
+// describeTarget shows a target without what runs on it.
+func describeTarget(t *projections.Target, sequence uint64) Target {
+	return Target{
 		ID: t.ID.String(), Environment: t.Name.Environment, Name: t.Name.Name, Description: t.Description.String(),
 		Variants: []Variant{}, Sequence: sequence,
 	}
-	routes, generation, ok := v.Routes(t.ID)
-	if !ok {
-		return shown
+}
+
+// run shows what a route table has running on a target.
+func (t *Target) run(v projections.View, routes *projections.RouteTable, generation uint64) {
+	t.Strategy, t.Generation, t.PreviousGeneration = routes.Strategy, generation, routes.Previous
+	t.DeployedAt, t.DeployedBy = events.FormatTime(routes.SetAt()), routes.SetBy
+	if recorded := v.At(generation).Recorded(); !recorded.Equal(routes.SetAt()) {
+		t.RecordedAt = events.FormatTime(recorded)
 	}
-	shown.Strategy, shown.Generation, shown.PreviousGeneration = routes.Strategy, generation, routes.Previous
-	shown.DeployedAt, shown.DeployedBy = events.FormatTime(routes.SetAt()), routes.SetBy
-	shown.Reason = routes.Reason.String()
+	t.Reason = routes.Reason.String()
 	for _, variant := range routes.Variants {
 		name, _ := v.NameOf(variant.ModelID)
-		shown.Variants = append(shown.Variants, Variant{
+		t.Variants = append(t.Variants, Variant{
 			Model: name, ModelID: variant.ModelID.String(), Version: variant.Version, Role: variant.Role, Weight: variant.Weight,
 		})
 	}
-	return shown
 }

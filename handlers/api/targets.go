@@ -13,13 +13,17 @@ import (
 type TargetList struct {
 	Targets    []Target `json:"targets"`
 	NextCursor string   `json:"next_cursor,omitempty"` // absent on the last page
+	Asked      *Asked   `json:"asked,omitempty"`       // with valid_at only
 }
 
 func targetRoutes() []endpoint {
 	return []endpoint{
-		read("/v1/targets", "listTargets", "List the targets with what runs on them", paging, listTargets),
-		read("/v1/targets/{environment}/{name}", "getTarget", "Get a target with what runs on it", nil,
+		read("/v1/targets", "listTargets", "List the targets with what runs on them", append([]parameter{validAtQuery}, paging...), listTargets),
+		read("/v1/targets/{environment}/{name}", "getTarget", "Get a target with what runs on it", []parameter{validAtQuery},
 			func(c *call, v projections.View) (answer[Target], error) {
+				if c.query.Has(validAtQuery.name) {
+					return getTargetInForce(c, v)
+				}
 				t, sequence, err := handlers.FindTarget(v, c.target())
 				if err != nil {
 					return answer[Target]{}, err
@@ -72,19 +76,30 @@ func listTargets(c *call, v projections.View) (answer[TargetList], error) {
 	if err != nil {
 		return answer[TargetList]{}, err
 	}
-	environment, name, _ := strings.Cut(page.from(), "/")
+	if c.query.Has(validAtQuery.name) {
+		return listTargetsInForce(c, v, page)
+	}
 	list := TargetList{Targets: []Target{}}
-	for t := range v.Targets(projections.TargetName{Environment: environment, Name: name}) {
+	for t := range v.Targets(page.fromTarget()) {
 		if page.skip(t.Name.String()) {
 			continue
 		}
 		if page.full(len(list.Targets)) {
-			last := list.Targets[len(list.Targets)-1]
-			list.NextCursor = page.next(last.Environment + "/" + last.Name)
+			list.NextCursor = page.nextTarget(list.Targets)
 			break
 		}
 		_, sequence, _ := v.TargetByID(t.ID)
 		list.Targets = append(list.Targets, showTarget(v, t, sequence))
 	}
 	return answer[TargetList]{value: list}, nil
+}
+
+func (p page) fromTarget() projections.TargetName {
+	environment, name, _ := strings.Cut(p.from(), "/")
+	return projections.TargetName{Environment: environment, Name: name}
+}
+
+func (p page) nextTarget(shown []Target) string {
+	last := shown[len(shown)-1]
+	return p.next(last.Environment + "/" + last.Name)
 }

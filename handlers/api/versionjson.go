@@ -59,6 +59,9 @@ func appendVersion(dst []byte, v *Version) ([]byte, error) {
 	if v.Deprecation != nil {
 		w.value("deprecation", v.Deprecation)
 	}
+	if len(v.WithdrawnData) > 0 {
+		w.list("withdrawn_data", v.WithdrawnData)
+	}
 	if len(v.DeployedTo) > 0 {
 		w.list("deployed_to", v.DeployedTo)
 	}

@@ -25,6 +25,7 @@ type Kind uint8
 const (
 	Models   Kind = iota // registered models
 	Versions             // versions of models
+	Events               // of the log; they have no tags, and an order of their own
 )
 
 // An Attribute is a property every row of a kind has, by its name in the language.
@@ -32,7 +33,7 @@ type Attribute string
 
 // The attributes. Models are filtered by Name, and ordered by Name and Updated.
 // Versions are filtered by all but Created and Updated, and ordered by Name, Number,
-// Created and Updated.
+// Created and Updated. Events are filtered by Type, Subject and Principal.
 const (
 	Name       Attribute = "name"
 	RunID      Attribute = "run_id"
@@ -40,16 +41,19 @@ const (
 	Number     Attribute = "version_number"         // an integer
 	Created    Attribute = "creation_timestamp"     // an integer, milliseconds
 	Updated    Attribute = "last_updated_timestamp" // an integer, milliseconds
+	Type       Attribute = "type"                   // of a CloudEvent
+	Subject    Attribute = "subject"                // of a CloudEvent
+	Principal  Attribute = "authid"                 // of a CloudEvent
 )
 
 // PromptTag marks prompts, which MLflow keeps among the models and their versions:
 // its value is "true" on each of them.
 const PromptTag = "mlflow.prompt.is_prompt"
 
-// A Row is one model or version, as a filter sees it. Its methods are called many
+// A Row is one model, version or event, as a filter sees it. Its methods are called many
 // times per list: they should look up, not compute.
 type Row interface {
-	// String is the value of Name, RunID or SourcePath, "" when it has none.
+	// String is the value of an attribute that is a text, "" when it has none.
 	String(a Attribute) string
 	// Int is the value of Number, Created or Updated.
 	Int(a Attribute) int64

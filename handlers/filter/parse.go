@@ -170,6 +170,9 @@ func (c comparison) check(kind Kind) (Clause, *Error) {
 	if err != nil {
 		return Clause{}, err
 	}
+	if kind == Events && target == OnTag {
+		return Clause{}, refuse(c.left.at, "Invalid entity type '%s'. Events have attributes only", clip(c.left.parts[0]))
+	}
 	clause := Clause{Target: target, Key: key, Op: Op(c.op)}
 	switch {
 	case target == OnTag:
@@ -207,18 +210,26 @@ func column(t token, valid []Attribute) (Target, string, *Error) {
 }
 
 func (k Kind) filtered() []Attribute {
-	if k == Models {
+	switch k {
+	case Models:
 		return []Attribute{Name}
+	case Events:
+		return []Attribute{Type, Subject, Principal}
+	default:
+		return []Attribute{Name, RunID, SourcePath, Number}
 	}
-	return []Attribute{Name, RunID, SourcePath, Number}
 }
 
 // listed are the attributes that know IN.
 func (k Kind) listed() []Attribute {
-	if k == Models {
+	switch k {
+	case Models:
 		return []Attribute{Name}
+	case Events:
+		return []Attribute{Type, Subject, Principal}
+	default:
+		return []Attribute{Name, RunID}
 	}
-	return []Attribute{Name, RunID}
 }
 
 func (c comparison) tagValue(clause *Clause) *Error {

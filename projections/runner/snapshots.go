@@ -95,6 +95,23 @@ func (s *Snapshots) Restore(ctx context.Context) (*Runner, error) {
 	return New(s.log), nil
 }
 
+// NewestSnapshot gives a runner at the newest snapshot in a folder, nil if there is
+// none. It changes nothing there. It fails when the snapshot can't be read, or isn't of
+// the log; Restore would set it aside.
+func NewestSnapshot(ctx context.Context, dir string, log events.Log) (*Runner, error) {
+	s := &Snapshots{dir: dir, log: log}
+	names, err := s.names()
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	newest := names[len(names)-1]
+	state, err := s.load(ctx, newest)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", newest, err)
+	}
+	return &Runner{log: log, state: state, visible: state.Applied()}, nil
+}
+
 // names lists the snapshots, the oldest first.
 func (s *Snapshots) names() ([]string, error) {
 	names, err := filepath.Glob(filepath.Join(s.dir, "*"+snapshotSuffix))
