@@ -46,7 +46,8 @@ The quick way, if you have the modelog program: ` + "`modelog audit check FILE -
 
 **0. The key.** A pack that brings its own key proves nothing: compare verifier.key with
 the one that you were given on another way, or that you have from an earlier audit.
-Events of the type dev.modelog.registry.signing_key_changed.v1 say when it changed.
+The registry's first event names its first key; events of the type
+dev.modelog.registry.signing_key_changed.v1 say when it changed.
 
 **1. The signature**, with OpenSSL 3:
 
