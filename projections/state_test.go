@@ -314,7 +314,7 @@ func full() []events.Event {
 	payments := events.DatasetVersion{Namespace: "s3://lake", Name: "payments", Version: "7", Digest: "md5:1"}
 	told := make([]events.Event, 0, 40)
 	for i, d := range []events.Data{
-		events.RegistryCreated{RegistryID: registryID, Level: 1},
+		events.RegistryCreated{RegistryID: registryID, Level: 1, VerifierKey: "modelog.dev/log/x+00000000+AQ=="},
 		events.ModelRegistered{ModelID: m, Name: "m", Description: events.Plain("d"), Tags: map[string]string{"t": "u"}},
 		events.ModelRegistered{ModelID: n, Name: "n", Description: events.Plain("d"), Tags: map[string]string{"t": "u"}},
 		events.VersionRegistered{ModelID: n, Version: 1, Source: "s"},

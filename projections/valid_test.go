@@ -65,7 +65,7 @@ func showInForce(t projections.TargetInForce) shownInForce {
 func TestWhatWasInForceIsWhatTheHistoryTells(t *testing.T) {
 	asked, late := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		told := history(t, 5, 60)
+		told := history(t, 60, 200)
 		whole := rebuild(told)
 		for range 20 {
 			known := rapid.IntRange(1, len(told)).Draw(t, "as of")

@@ -164,7 +164,7 @@ func notedOf(info fs.FileInfo) noted {
 	return noted{Inode: inode, Size: info.Size()}
 }
 
-// record appends the note to a file, in one write that a kill can't tear apart.
+// record appends the note to a file, in one write.
 func (n note) record(file string) error {
 	line, err := json.Marshal(n)
 	if err != nil {
@@ -187,7 +187,12 @@ func readNotes(file string) (last note, count int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	lines := bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	// A note that a kill tore apart is of a sync that didn't end.
+	whole := data[:max(bytes.LastIndexByte(data, '\n'), 0)]
+	if len(whole) == 0 {
+		return nil, 0, nil
+	}
+	lines := bytes.Split(whole, []byte("\n"))
 	err = json.Unmarshal(lines[len(lines)-1], &last)
 	return last, len(lines), err
 }
