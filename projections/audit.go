@@ -247,19 +247,18 @@ type numbers[K comparable] struct {
 	all     []K      // by number
 	first   []uint32 // by number, the sequence that named it first
 
-	last       K // asked for before: events that are alike come in crowds
-	lastNumber uint32
+	last uint32 // the number asked for before: events that are alike come in crowds
 }
 
 func (n *numbers[K]) of(k K, sequence uint32) uint32 {
-	if k == n.last && int(n.lastNumber) < len(n.all) {
-		return n.lastNumber
+	if int(n.last) < len(n.all) && n.all[n.last] == k {
+		return n.last
 	}
 	number, known := n.known(k)
 	if !known {
 		number = n.add(k, sequence)
 	}
-	n.last, n.lastNumber = n.all[number], number
+	n.last = number
 	return number
 }
 
@@ -285,10 +284,5 @@ func (n *numbers[K]) cutAfter(last uint32) {
 	for i := len(n.all) - 1; i >= 0 && n.first[i] > last; i-- {
 		delete(n.numbers, n.all[i])
 		n.all, n.first = n.all[:i], n.first[:i]
-	}
-	var none K
-	n.last, n.lastNumber = none, 0
-	if len(n.all) > 0 {
-		n.last = n.all[0]
 	}
 }
