@@ -295,6 +295,23 @@ func TestTouchedNamesAllThatAnEventIsAbout(t *testing.T) {
 	})
 }
 
+// TestAfterASnapshotNobodyIsNotTheFirstActor begins with somebody, so that the number
+// of nobody isn't the first one.
+func TestAfterASnapshotNobodyIsNotTheFirstActor(t *testing.T) {
+	told := []events.Event{
+		{Sequence: 1, Time: firstMoment, Principal: "prn_1", Data: events.RegistryCreated{RegistryID: registryID, Level: 1}},
+		{Sequence: 2, Time: firstMoment, Data: events.RegistrySigningKeyChanged{RegistryID: registryID, VerifierKey: "k"}},
+	}
+	state := restored(t, snapshotOf(t, fold(told[:1]), 1))
+	state.Apply(told[1])
+	if got := state.At(2).AuditEntry(2).Principal; got != "" {
+		t.Errorf("nobody is %s", got)
+	}
+	if got, want := digestAt(t, state, 2), digestAt(t, fold(told), 2); got != want {
+		t.Errorf("its digest is %s, that of a rebuild %s", got, want)
+	}
+}
+
 // lives tells a history of versions that do well, by many actors.
 func lives(n int) []events.Event {
 	told := []events.Event{{Sequence: 1, Time: firstMoment, Data: events.RegistryCreated{RegistryID: registryID, Level: 1}}}
