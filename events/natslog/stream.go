@@ -2,15 +2,12 @@ package natslog
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/events/natslog/streams"
 )
 
 // StreamName is the name of the stream that holds the events. Nothing else is
@@ -58,53 +55,50 @@ func sharedStream(replicas int) jetstream.StreamConfig {
 // streamRules are the parts of the configuration that could lose, change,
 // renumber or hide an event. Compression, the number of consumers and the like
 // may be what an operator likes.
-var streamRules = []struct {
-	field string
-	of    func(*jetstream.StreamConfig) any
-}{
-	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{"num_replicas", func(c *jetstream.StreamConfig) any { return c.Replicas }},
-	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{"max_msgs", func(c *jetstream.StreamConfig) any { return c.MaxMsgs }},
-	{"max_bytes", func(c *jetstream.StreamConfig) any { return c.MaxBytes }},
-	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
-	{"max_msg_size", func(c *jetstream.StreamConfig) any { return c.MaxMsgSize }},
-	{"first_seq", func(c *jetstream.StreamConfig) any { return max(c.FirstSeq, 1) }},
-	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
-	{"deny_purge", func(c *jetstream.StreamConfig) any { return c.DenyPurge }},
-	{"allow_rollup_hdrs", func(c *jetstream.StreamConfig) any { return c.AllowRollup }},
-	{"allow_atomic", func(c *jetstream.StreamConfig) any { return c.AllowAtomicPublish }},
-	{"allow_direct", func(c *jetstream.StreamConfig) any { return c.AllowDirect }},
-	{"allow_msg_ttl", func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }},
-	{"allow_msg_counter", func(c *jetstream.StreamConfig) any { return c.AllowMsgCounter }},
-	{"allow_msg_schedules", func(c *jetstream.StreamConfig) any { return c.AllowMsgSchedules }},
-	{"subject_delete_marker_ttl", func(c *jetstream.StreamConfig) any { return c.SubjectDeleteMarkerTTL }},
-	{"persist_mode", func(c *jetstream.StreamConfig) any { return c.PersistMode }},
-	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
-	{"subject_transform", func(c *jetstream.StreamConfig) any { return c.SubjectTransform != nil }},
-	{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
+var streamRules = []streams.Rule{
+	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{Field: "num_replicas", Of: func(c *jetstream.StreamConfig) any { return c.Replicas }},
+	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return c.MaxMsgs }},
+	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return c.MaxBytes }},
+	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{Field: "max_msgs_per_subject", Of: func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	{Field: "max_msg_size", Of: func(c *jetstream.StreamConfig) any { return c.MaxMsgSize }},
+	{Field: "first_seq", Of: func(c *jetstream.StreamConfig) any { return max(c.FirstSeq, 1) }},
+	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{Field: "deny_delete", Of: func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	{Field: "deny_purge", Of: func(c *jetstream.StreamConfig) any { return c.DenyPurge }},
+	{Field: "allow_rollup_hdrs", Of: func(c *jetstream.StreamConfig) any { return c.AllowRollup }},
+	{Field: "allow_atomic", Of: func(c *jetstream.StreamConfig) any { return c.AllowAtomicPublish }},
+	{Field: "allow_direct", Of: func(c *jetstream.StreamConfig) any { return c.AllowDirect }},
+	{Field: "allow_msg_ttl", Of: func(c *jetstream.StreamConfig) any { return c.AllowMsgTTL }},
+	{Field: "allow_msg_counter", Of: func(c *jetstream.StreamConfig) any { return c.AllowMsgCounter }},
+	{Field: "allow_msg_schedules", Of: func(c *jetstream.StreamConfig) any { return c.AllowMsgSchedules }},
+	{Field: "subject_delete_marker_ttl", Of: func(c *jetstream.StreamConfig) any { return c.SubjectDeleteMarkerTTL }},
+	{Field: "persist_mode", Of: func(c *jetstream.StreamConfig) any { return c.PersistMode }},
+	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+	{Field: "subject_transform", Of: func(c *jetstream.StreamConfig) any { return c.SubjectTransform != nil }},
+	{Field: "republish", Of: func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
 }
 
 // embeddedLogStream returns the event stream of a server of our own.
 func embeddedLogStream(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
 	want := embeddedStream()
-	stream, err := ensureStream(ctx, js, want)
+	stream, err := streams.Ensure(ctx, js, want)
 	if err != nil {
 		return nil, err
 	}
-	return stream, checkStream(&stream.CachedInfo().Config, &want)
+	return stream, streams.Check(&stream.CachedInfo().Config, &want, streamRules, ErrStreamConfig)
 }
 
 // sharedLogStream returns the event stream of servers of others. Once there is
 // one, how many replicas it has is the operator's affair.
 func sharedLogStream(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
-	stream, err := ensureStream(ctx, js, sharedStream(replicas))
+	stream, err := streams.Ensure(ctx, js, sharedStream(replicas))
 	if err != nil {
 		return nil, err
 	}
@@ -113,40 +107,5 @@ func sharedLogStream(ctx context.Context, js jetstream.JetStream, replicas int) 
 	if found.Replicas == 1 {
 		want.AllowAtomicPublish = found.AllowAtomicPublish // it isn't used
 	}
-	return stream, checkStream(found, &want)
-}
-
-// ensureStream returns the event stream, made if the server has none. One that
-// is there already isn't changed.
-func ensureStream(ctx context.Context, js jetstream.JetStream, create jetstream.StreamConfig) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, create.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, create)
-	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with another wish
-		stream, err = js.Stream(ctx, create.Name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", create.Name, err)
-	}
-	return stream, nil
-}
-
-// checkStream refuses a stream that differs in anything that matters. The error
-// wraps ErrStreamConfig and names every difference.
-func checkStream(found, want *jetstream.StreamConfig) error {
-	if diff := streamDifferences(found, want); len(diff) > 0 {
-		return fmt.Errorf("%w: %s: %s", ErrStreamConfig, want.Name, strings.Join(diff, "; "))
-	}
-	return nil
-}
-
-func streamDifferences(found, want *jetstream.StreamConfig) []string {
-	var diff []string
-	for _, rule := range streamRules {
-		if f, w := rule.of(found), rule.of(want); !reflect.DeepEqual(f, w) {
-			diff = append(diff, fmt.Sprintf("%s is %v, wanted %v", rule.field, f, w))
-		}
-	}
-	return diff
+	return stream, streams.Check(found, &want, streamRules, ErrStreamConfig)
 }

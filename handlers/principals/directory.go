@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/modelog/modelog/events/natslog/streams"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/text/unicode/norm"
@@ -109,25 +109,22 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 
 // streamRules are the parts of the configuration that could lose or change an
 // entry, or keep one from being erased.
-var streamRules = []struct {
-	field string
-	of    func(*jetstream.StreamConfig) any
-}{
-	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{"discard_new_per_subject", func(c *jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
-	{"max_msgs", func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
-	{"max_bytes", func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
-	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
-	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
-	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
-	{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
+var streamRules = []streams.Rule{
+	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{Field: "discard_new_per_subject", Of: func(c *jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
+	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
+	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
+	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{Field: "max_msgs_per_subject", Of: func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{Field: "deny_delete", Of: func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+	{Field: "republish", Of: func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
 }
 
 // Open reads the directory, and makes the stream if it isn't there. One that is
@@ -148,26 +145,11 @@ func Open(ctx context.Context, cfg Config) (*Directory, error) {
 
 func (d *Directory) ensureStream(ctx context.Context) error {
 	want := streamConfig(d.cfg.Replicas)
-	stream, err := d.cfg.JetStream().Stream(ctx, streamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = d.cfg.JetStream().CreateStream(ctx, want)
-	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with another wish
-		stream, err = d.cfg.JetStream().Stream(ctx, streamName)
-	}
+	stream, err := streams.Ensure(ctx, d.cfg.JetStream(), want)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", streamName, err)
+		return err
 	}
-	var differences []string
-	for _, rule := range streamRules {
-		if found, want := rule.of(&stream.CachedInfo().Config), rule.of(&want); !reflect.DeepEqual(found, want) {
-			differences = append(differences, fmt.Sprintf("%s is %v, wanted %v", rule.field, found, want))
-		}
-	}
-	if len(differences) > 0 {
-		return fmt.Errorf("%w: %s: %s", ErrStream, streamName, strings.Join(differences, "; "))
-	}
-	return nil
+	return streams.Check(&stream.CachedInfo().Config, &want, streamRules, ErrStream)
 }
 
 // normal brings a name into the form that the directory knows it by.
@@ -196,7 +178,7 @@ func (d *Directory) ID(ctx context.Context, name string) (string, error) {
 		if err == nil {
 			return id, nil
 		}
-		if !moved(err) {
+		if !streams.Moved(err) {
 			return "", fmt.Errorf("add a principal: %w", err)
 		}
 		// Another replica was quicker, perhaps with the same name.
@@ -285,7 +267,7 @@ func (d *Directory) Erase(ctx context.Context, who string) (id string, err error
 			return "", ErrUnknown
 		}
 		err := d.doom(ctx, r)
-		if moved(err) {
+		if streams.Moved(err) {
 			continue
 		}
 		if err == nil {
@@ -407,12 +389,6 @@ func (d *Directory) forget(id string) {
 	if d.ids[r.Name] == id {
 		delete(d.ids, r.Name)
 	}
-}
-
-func moved(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) &&
-		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // follow reads what the stream has beyond what is known, and finishes erasing

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"strings"
 
+	"github.com/modelog/modelog/events/natslog/streams"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -32,21 +31,18 @@ func boardConfig(replicas int) jetstream.StreamConfig {
 
 // boardRules are the parts of the configuration that could lose the newest
 // checkpoint.
-var boardRules = []struct {
-	field string
-	of    func(*jetstream.StreamConfig) any
-}{
-	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{"max_msgs", func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
-	{"max_bytes", func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
-	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+var boardRules = []streams.Rule{
+	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
+	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
+	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
 }
 
 // OpenBoard makes the stream if it isn't there. One that is there isn't changed:
@@ -54,24 +50,12 @@ var boardRules = []struct {
 // call.
 func OpenBoard(ctx context.Context, js func() jetstream.JetStream, replicas int) (*StreamBoard, error) {
 	want := boardConfig(replicas)
-	stream, err := js().Stream(ctx, boardStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js().CreateStream(ctx, want)
-	}
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was faster, with another wish
-		stream, err = js().Stream(ctx, boardStream)
-	}
+	stream, err := streams.Ensure(ctx, js(), want)
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", boardStream, err)
+		return nil, err
 	}
-	var differences []string
-	for _, rule := range boardRules {
-		if found, want := rule.of(&stream.CachedInfo().Config), rule.of(&want); !reflect.DeepEqual(found, want) {
-			differences = append(differences, fmt.Sprintf("%s is %v, wanted %v", rule.field, found, want))
-		}
-	}
-	if len(differences) > 0 {
-		return nil, fmt.Errorf("%w: %s: %s", ErrStream, boardStream, strings.Join(differences, "; "))
+	if err := streams.Check(&stream.CachedInfo().Config, &want, boardRules, ErrStream); err != nil {
+		return nil, err
 	}
 	return &StreamBoard{js}, nil
 }
@@ -96,9 +80,7 @@ func (b *StreamBoard) Newest(ctx context.Context) (checkpoint []byte, place uint
 func (b *StreamBoard) Publish(ctx context.Context, place uint64, checkpoint []byte) error {
 	_, err := b.jetStream().Publish(ctx, boardSubject, checkpoint,
 		jetstream.WithExpectStream(boardStream), jetstream.WithExpectLastSequencePerSubject(place))
-	var api *jetstream.APIError
-	if errors.As(err, &api) &&
-		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+	if streams.Moved(err) {
 		return fmt.Errorf("%w: %w", ErrMoved, err)
 	}
 	return err

@@ -252,7 +252,7 @@ func (c *checker) eventsFile() error {
 	c.shown = map[uint64]bool{}
 	last := uint64(0)
 	for i, line := range lines {
-		e, form, err := readEvent(line)
+		e, encoded, err := readEvent(line)
 		if err != nil {
 			return finding(eventsFile, i+1, "%v", err)
 		}
@@ -260,7 +260,7 @@ func (c *checker) eventsFile() error {
 			return finding(eventsFile, i+1, "event %d follows %d", e.Sequence, last)
 		}
 		last = e.Sequence
-		if err := c.event(i+1, e, line, form); err != nil {
+		if err := c.event(i+1, e, line, encoded.AppendForm(nil)); err != nil {
 			return err
 		}
 		c.shown[e.Sequence] = true
@@ -279,7 +279,7 @@ func (c *checker) event(line int, e events.Event, raw, form []byte) error {
 	if sum := sha256.Sum256(form); hex.EncodeToString(sum[:]) != leaf.SHA256 {
 		return finding(eventsFile, line, "event %d is not the one that was sealed", e.Sequence)
 	}
-	if again, err := show(e); err != nil || !bytes.Equal(again, raw) {
+	if again, err := events.AppendEvent(nil, e); err != nil || !bytes.Equal(again, raw) {
 		return finding(eventsFile, line, "event %d is not in the form in which it is shown", e.Sequence)
 	}
 	if !c.manifest.about(leaf) {
@@ -306,15 +306,6 @@ func (c *checker) event(line int, e events.Event, raw, form []byte) error {
 		return finding(name, 0, "%v", err)
 	}
 	return nil
-}
-
-// show gives an event as it stands in a pack.
-func show(e events.Event) ([]byte, error) {
-	ce, err := events.CloudEvent(e)
-	if err != nil {
-		return nil, err
-	}
-	return events.AppendCloudEvent(nil, ce)
 }
 
 // completeness looks for events that the records tell of, but that aren't here.

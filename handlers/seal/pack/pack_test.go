@@ -77,7 +77,7 @@ func (l *ledger) tell(t *testing.T, d events.Data) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, err := show(e)
+	shown, err := events.AppendEvent(nil, e)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,11 +152,7 @@ func (b *builder) add(ctx context.Context, from, to uint64) error {
 		if err != nil {
 			return err
 		}
-		e, form, err := readEvent(raw)
-		if err != nil {
-			return err
-		}
-		encoded, err := events.Encode(e)
+		e, encoded, err := readEvent(raw)
 		if err != nil {
 			return err
 		}
@@ -180,7 +176,7 @@ func (b *builder) add(ctx context.Context, from, to uint64) error {
 		if !b.manifest.about(leaf) {
 			continue
 		}
-		if err := b.addEvent(e.Sequence, raw, form, record); err != nil {
+		if err := b.addEvent(e.Sequence, raw, encoded.AppendForm(nil), record); err != nil {
 			return err
 		}
 	}
@@ -208,20 +204,13 @@ func (b *builder) addEvent(sequence uint64, raw jsontext.Value, form, record []b
 	return nil
 }
 
-// readEvent reads an event as it is shown, and gives the form that its hash is of.
-func readEvent(raw []byte) (e events.Event, form []byte, err error) {
-	ce, err := events.ParseCloudEvent(raw)
-	if err == nil {
-		e, err = events.FromCloudEvent(ce)
+// readEvent reads an event as it is shown, and gives it as it stands on the log too.
+func readEvent(raw []byte) (e events.Event, encoded events.Encoded, err error) {
+	if e, err = events.ReadEvent(raw); err != nil {
+		return e, encoded, err
 	}
-	if err != nil {
-		return e, nil, err
-	}
-	encoded, err := events.Encode(e)
-	if err != nil {
-		return e, nil, err
-	}
-	return e, encoded.AppendForm(nil), nil
+	encoded, err = events.Encode(e)
+	return e, encoded, err
 }
 
 // addTree adds the tiles that prove the records, or all of them.
