@@ -105,31 +105,14 @@ func (v View) Lineage(start events.LineageNode, q LineageQuery) LineageGraph {
 	if !v.HasLineageNode(start) {
 		return LineageGraph{}
 	}
-	var g LineageGraph
+	d := newDrawing(v)
 	if q.Direction != Downstream {
-		g = v.oneWay(start, false, q)
+		d.oneWay(start, false, q)
 	}
 	if q.Direction != Upstream {
-		g = joined(g, v.oneWay(start, true, q))
+		d.oneWay(start, true, q)
 	}
-	return g
-}
-
-func (v View) oneWay(start events.LineageNode, down bool, q LineageQuery) LineageGraph {
-	if start.Kind == events.TargetNode {
-		return v.underTarget(start, down, q)
-	}
-	w := v.newWalk(down, q.Depth, q.Limit)
-	w.beginWith(start)
-	w.run()
-	g := w.graph()
-	if len(g.Nodes) == 0 { // a version that has no lineage
-		g.Nodes = []LineageFound{{LineageNode: start}}
-	}
-	if down {
-		g = v.withTargets(g, q)
-	}
-	return g
+	return d.graph
 }
 
 // beginWith begins with a node, if it is there.
@@ -139,31 +122,6 @@ func (w *lineageWalk) beginWith(start events.LineageNode) {
 	if n := w.lineage.find(start, w.view.Sequence); n != 0 {
 		w.begin(n, ExactDigest)
 	}
-}
-
-// underTarget is what a target's route table leads to.
-func (v View) underTarget(start events.LineageNode, down bool, q LineageQuery) LineageGraph {
-	g := LineageGraph{Nodes: []LineageFound{{LineageNode: start}}}
-	table, generation, ok := v.Routes(start.TargetID)
-	if !ok || down {
-		return g
-	}
-	w := v.newWalk(false, max(q.Depth-1, 0), q.Limit)
-	for _, variant := range table.Variants {
-		g.Steps = append(g.Steps, runsOn(start, versionOf(variant), generation))
-		w.beginWith(versionOf(variant).Node())
-	}
-	if q.Depth != 1 {
-		w.run()
-	}
-	under := w.graph()
-	for i := range under.Nodes {
-		under.Nodes[i].Depth++
-	}
-	for _, variant := range table.Variants { // also those that nothing is known of
-		under.Nodes = append(under.Nodes, LineageFound{LineageNode: versionOf(variant).Node(), Depth: 1})
-	}
-	return joined(g, under)
 }
 
 // RunsOn gives what a version serves: the steps from the targets that it runs on.
@@ -179,64 +137,6 @@ func runsOn(target events.LineageNode, id events.VersionID, generation uint64) L
 	return LineageStep{LineageEdge: events.LineageEdge{From: target, To: id.Node(), Type: events.Used}, Sequence: generation}
 }
 
-// withTargets adds what runs where to what was found downstream.
-func (v View) withTargets(g LineageGraph, q LineageQuery) LineageGraph {
-	for _, n := range g.Nodes {
-		if n.Kind != events.VersionNode || (q.Depth > 0 && n.Depth >= q.Depth) {
-			continue
-		}
-		for _, step := range v.RunsOn(n.VersionID()) {
-			g.Nodes = append(g.Nodes, LineageFound{LineageNode: step.From, Sequence: step.Sequence, Depth: n.Depth + 1, Certainty: n.Certainty})
-			g.Steps = append(g.Steps, step)
-		}
-	}
-	return unique(g)
-}
-
-func joined(a, b LineageGraph) LineageGraph {
-	return unique(LineageGraph{Nodes: append(a.Nodes, b.Nodes...), Steps: append(a.Steps, b.Steps...), More: a.More || b.More})
-}
-
-// unique leaves out what is there before.
-func unique(g LineageGraph) LineageGraph {
-	nodes := map[events.LineageNode]bool{}
-	g.Nodes = slices.DeleteFunc(g.Nodes, func(n LineageFound) bool {
-		before := nodes[n.LineageNode]
-		nodes[n.LineageNode] = true
-		return before
-	})
-	steps := map[LineageStep]bool{}
-	g.Steps = slices.DeleteFunc(g.Steps, func(s LineageStep) bool {
-		before := steps[s]
-		steps[s] = true
-		return before
-	})
-	return g
-}
-
-// graph gives what a walk has found, and the edges between.
-func (w *lineageWalk) graph() LineageGraph {
-	s := w.view.state
-	s.lock.RLock()
-	defer s.lock.RUnlock()
-	g := LineageGraph{More: w.more}
-	for _, at := range w.order {
-		g.Nodes = append(g.Nodes, w.found(at))
-	}
-	for _, edge := range w.taken {
-		e := &w.lineage.edges[edge]
-		if w.nodes.get(e.from) != 0 && w.nodes.get(e.to) != 0 {
-			g.Steps = append(g.Steps, w.edgeStep(edge))
-		}
-	}
-	for i := 1; i < len(w.visits); i++ {
-		if v := &w.visits[i]; v.edge == 0 && v.before != 0 && w.nodes.get(v.node) == uint32(i) { //nolint:gosec // memory ends long before
-			g.Steps = append(g.Steps, w.sameStep(v))
-		}
-	}
-	return unique(g)
-}
-
 func (w *lineageWalk) found(at uint32) LineageFound {
 	v, l := &w.visits[at], w.lineage
 	f := LineageFound{LineageNode: l.describe(v.node), Sequence: l.nodes[v.node].sequence, Depth: int(v.depth), Certainty: v.certainty}
@@ -248,11 +148,25 @@ func (w *lineageWalk) found(at uint32) LineageFound {
 	return f
 }
 
-func (w *lineageWalk) edgeStep(edge uint32) LineageStep {
+// versions gives the model versions that a walk has found.
+func (w *lineageWalk) versions() (found []LineageFound) {
+	s := w.view.state
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	for _, at := range w.order {
+		if w.lineage.nodes[w.visits[at].node].kind == versionNode {
+			found = append(found, w.found(at))
+		}
+	}
+	return found
+}
+
+// edgeStep is the step along an edge, with its ends as node gives them.
+func (w *lineageWalk) edgeStep(edge uint32, node func(n uint32) events.LineageNode) LineageStep {
 	l := w.lineage
 	e := &l.edges[edge]
 	step := LineageStep{
-		LineageEdge: events.LineageEdge{From: l.describe(e.from), To: l.describe(e.to), Type: edgeTypes[e.kind()], Role: l.roles[e.role()].text},
+		LineageEdge: events.LineageEdge{From: node(e.from), To: node(e.to), Type: edgeTypes[e.kind()], Role: l.roles[e.role()].text},
 		Sequence:    e.sequence(), Certainty: w.certaintyOf(e, e.to),
 	}
 	if l.nodes[e.from].kind == datasetNode {
@@ -261,15 +175,20 @@ func (w *lineageWalk) edgeStep(edge uint32) LineageStep {
 	return step
 }
 
-// sameStep is the step of a visit from one name of a thing to another.
-func (w *lineageWalk) sameStep(v *lineageVisit) LineageStep {
-	l := w.lineage
-	effect, cause := w.visits[v.before].node, v.node
+// ends gives the two nodes of a visit's step, as an edge would have them.
+func (w *lineageWalk) ends(v *lineageVisit) (effect, cause uint32) {
 	if w.down {
-		effect, cause = cause, effect
+		return v.node, w.visits[v.before].node
 	}
+	return w.visits[v.before].node, v.node
+}
+
+// sameStep is the step of a visit from one name of a thing to another.
+func (w *lineageWalk) sameStep(v *lineageVisit, node func(n uint32) events.LineageNode) LineageStep {
+	l := w.lineage
+	effect, cause := w.ends(v)
 	step := LineageStep{
-		LineageEdge: events.LineageEdge{From: l.describe(effect), To: l.describe(cause), Type: events.AlternateOf},
+		LineageEdge: events.LineageEdge{From: node(effect), To: node(cause), Type: events.AlternateOf},
 		Sequence:    max(l.nodes[effect].sequence, l.nodes[cause].sequence),
 	}
 	switch {
@@ -291,9 +210,9 @@ func (w *lineageWalk) path(at uint32) []LineageStep {
 	var steps []LineageStep
 	for v := &w.visits[at]; v.before != 0; v = &w.visits[v.before] {
 		if v.edge != 0 {
-			steps = append(steps, w.edgeStep(v.edge))
+			steps = append(steps, w.edgeStep(v.edge, w.lineage.describe))
 		} else {
-			steps = append(steps, w.sameStep(v))
+			steps = append(steps, w.sameStep(v, w.lineage.describe))
 		}
 	}
 	slices.Reverse(steps)

@@ -63,8 +63,12 @@ past           the same as of an earlier sequence.
 boot           from the start of the process to the first 200 of /readyz, on an
                empty data directory.
 history        a log of a million events: reading it with an ordered consumer
-               beside replaying it into state and modelog verify, random reads of its past inside
-               the process, starts with and without a snapshot, and memory.
+               beside replaying it into state and modelog verify, random reads of its
+               past inside the process, starts with and without a snapshot, and memory;
+               first pages of the audit trail and of lists of the past inside the
+               process, sealing it from scratch, and proofs of its events.
+lineage        not unless asked for: the impact of a data set in a graph of a hundred
+               thousand edges, and answers while a thousand reports a second arrive.
 mlflow         not unless asked for: MLflow's own server beside modelog, through
                MLflow's REST API. It runs from the program that --mlflow names, with
                its defaults on SQLite, but without its runners of background jobs.
@@ -111,7 +115,7 @@ tmpfs there: it has nothing to sync.`,
 	f.IntVar(&cfg.versions, "versions", 100_000, "versions of the long model, for --only mlflow")
 	f.StringVar(&cfg.server, "server", "", "measure the registry at this URL instead, without a bare server beside it")
 	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
-	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand())
+	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand(), a.benchAsksCommand(), a.benchSealCommand())
 	return cmd
 }
 

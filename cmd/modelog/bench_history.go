@@ -79,8 +79,8 @@ func (h *benchHistory) begin(n int, yield func(events.Event) bool) (record func(
 		}
 		h.next++
 		return yield(events.Event{
-			Sequence: h.next, ID: h.id(), Registry: registry, Subject: subject, Principal: "prn_bench", CorrelationID: h.id().String(),
-			Time: time.UnixMilli(benchEpoch + int64(h.next)*1000).UTC(), Data: d,
+			Sequence: h.next, ID: h.id(), Registry: registry, Subject: subject, Principal: benchPrincipal(h.next), CorrelationID: h.id().String(),
+			Time: benchMoment(h.next), Data: d,
 		})
 	}
 	return record, record("registry", events.RegistryCreated{RegistryID: registry, Level: events.Level})
@@ -110,6 +110,18 @@ func (h *benchHistory) registered(model ulid.ULID, n int) events.VersionRegister
 }
 
 const benchEpoch = 1_700_000_000_000 // milliseconds since 1970
+
+// benchMoment is when an event of a history was recorded.
+func benchMoment(sequence uint64) time.Time {
+	return time.UnixMilli(benchEpoch + int64(sequence)*1000).UTC() //nolint:gosec // fits
+}
+
+const benchPrincipals = 97 // people whose doing a history is
+
+// benchPrincipal is who did it.
+func benchPrincipal(sequence uint64) string {
+	return fmt.Sprintf("prn_bench%02d", sequence%benchPrincipals)
+}
 
 func (h *benchHistory) id() (id ulid.ULID) {
 	h.ids++

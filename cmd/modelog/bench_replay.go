@@ -31,15 +31,16 @@ func (r benchReading) rate() float64 { return float64(r.Events) / r.Seconds }
 
 // benchReplayCommand is the process that replays a log into state.
 func (a *app) benchReplayCommand() *cobra.Command {
-	return a.benchReader("replay", "Replay a log into state, and read from it", replayLog)
+	return benchReader(a, "replay", "Replay a log into state, and read from it", replayLog)
 }
 
 // benchReadRawCommand is the process that reads a log with nothing around it.
 func (a *app) benchReadRawCommand() *cobra.Command {
-	return a.benchReader("read-raw", "Read a log with an ordered consumer", readRawLog)
+	return benchReader(a, "read-raw", "Read a log with an ordered consumer", readRawLog)
 }
 
-func (a *app) benchReader(use, short string, read func(ctx context.Context, dir string) (benchReading, error)) *cobra.Command {
+// benchReader is a process that reads a log, and prints what it has found.
+func benchReader[T any](a *app, use, short string, read func(ctx context.Context, dir string) (T, error)) *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
 		Use: use, Short: short, Hidden: true, Args: cobra.NoArgs,
@@ -181,7 +182,10 @@ func (b *bench) history(ctx context.Context) (*benchLong, error) {
 }
 
 // benchLongRuns gathers what each run found.
-type benchLongRuns struct{ raw, replay, p50, p99, cold, warm, memory, verify []float64 }
+type benchLongRuns struct {
+	raw, replay, p50, p99, cold, warm, memory, verify []float64
+	resource, actor, time, listing, seal, proof       []float64
+}
 
 func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns) error {
 	var raw, replay benchReading
@@ -206,6 +210,17 @@ func (b *bench) historyOnce(ctx context.Context, dir string, runs *benchLongRuns
 	if err != nil {
 		return err
 	}
+	var asked benchAsking
+	if err := b.child(ctx, &asked, "bench", "asks", "--data", dir); err != nil {
+		return err
+	}
+	var sealed benchSealing
+	if err := b.child(ctx, &sealed, "bench", "seal", "--data", dir); err != nil {
+		return err
+	}
+	runs.resource, runs.actor = append(runs.resource, asked.Resource), append(runs.actor, asked.Actor)
+	runs.time, runs.listing = append(runs.time, asked.Time), append(runs.listing, asked.Listing)
+	runs.seal, runs.proof = append(runs.seal, sealed.Seconds), append(runs.proof, sealed.ProofP99)
 	memory = max(memory, most)
 	runs.raw, runs.replay = append(runs.raw, raw.rate()), append(runs.replay, replay.rate())
 	runs.verify = append(runs.verify, verify)

@@ -134,6 +134,10 @@ const (
 	mostColdMS   = 10_000
 	mostMemoryMB = 1_000
 
+	mostPageMS  = 5
+	mostSealS   = 20
+	mostProofMS = 1
+
 	measureRate = "ops_per_second"
 	measureP50  = "p50_ms"
 )
@@ -198,6 +202,12 @@ func (l *benchLong) judge(runs benchLongRuns) {
 		{Measure: "boot with snapshot", Unit: "ms", Figure: spreadOf(runs.warm), Bar: mostWarmMS},
 		{Measure: "boot without", Unit: "ms", Figure: spreadOf(runs.cold), Bar: mostColdMS},
 		{Measure: "most memory, whole process", Unit: "MB", Figure: spreadOf(runs.memory), Bar: mostMemoryMB},
+		{Measure: "audit by resource, first page, p99", Unit: "ms", Figure: spreadOf(runs.resource), Bar: mostPageMS},
+		{Measure: "audit by actor, first page, p99", Unit: "ms", Figure: spreadOf(runs.actor), Bar: mostPageMS},
+		{Measure: "audit by time, first page, p99", Unit: "ms", Figure: spreadOf(runs.time), Bar: mostPageMS},
+		{Measure: "list of the past, first page, p99", Unit: "ms", Figure: spreadOf(runs.listing), Bar: mostPageMS},
+		{Measure: "sealing from scratch", Unit: "s", Figure: spreadOf(runs.seal), Bar: mostSealS},
+		{Measure: "proof of an event, p99", Unit: "ms", Figure: spreadOf(runs.proof), Bar: mostProofMS},
 	}
 	for i, r := range l.Rows {
 		l.Rows[i].OK = r.Figure.Median <= r.Bar
