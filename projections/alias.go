@@ -64,8 +64,9 @@ func (v View) Alias(model ulid.ULID, alias string) (version int, sequence uint64
 // Aliases yields a model's aliases and their versions, by alias.
 func (v View) Aliases(model ulid.ULID) iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
-		for k, version := range v.state.aliases.ascend(v.Sequence, aliasKey{ModelID: model}) {
-			if k.ModelID != model || !yield(k.Alias, version) {
+		within := func(k aliasKey) bool { return k.ModelID == model }
+		for k, version := range v.state.aliases.ascendWithin(v.Sequence, aliasKey{ModelID: model}, within) {
+			if !yield(k.Alias, version) {
 				return
 			}
 		}
@@ -75,8 +76,9 @@ func (v View) Aliases(model ulid.ULID) iter.Seq2[string, int] {
 // AliasesOf yields the aliases that point at a version, sorted.
 func (v View) AliasesOf(id events.VersionID) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for k := range v.state.versionAliases.ascend(v.Sequence, versionAliasKey{Version: id}) {
-			if k.Version != id || !yield(k.Alias) {
+		within := func(k versionAliasKey) bool { return k.Version == id }
+		for k := range v.state.versionAliases.ascendWithin(v.Sequence, versionAliasKey{Version: id}, within) {
+			if !yield(k.Alias) {
 				return
 			}
 		}

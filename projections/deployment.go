@@ -126,10 +126,8 @@ func (v View) Routes(target ulid.ULID) (table *RouteTable, generation uint64, ok
 // the targets were defined.
 func (v View) DeployedTo(id events.VersionID) iter.Seq[*Target] {
 	return func(yield func(*Target) bool) {
-		for k := range v.state.deployed.ascend(v.Sequence, deployedKey{Version: id}) {
-			if k.Version != id {
-				return
-			}
+		within := func(k deployedKey) bool { return k.Version == id }
+		for k := range v.state.deployed.ascendWithin(v.Sequence, deployedKey{Version: id}, within) {
 			if t, _, ok := v.TargetByID(k.TargetID); ok && !yield(t) {
 				return
 			}
@@ -141,10 +139,8 @@ func (v View) DeployedTo(id events.VersionID) iter.Seq[*Target] {
 func (v View) Deployed(model ulid.ULID) iter.Seq[events.VersionID] {
 	return func(yield func(events.VersionID) bool) {
 		last := events.VersionID{}
-		for k := range v.state.deployed.ascend(v.Sequence, deployedKey{Version: events.VersionID{ModelID: model}}) {
-			if k.Version.ModelID != model {
-				return
-			}
+		within := func(k deployedKey) bool { return k.Version.ModelID == model }
+		for k := range v.state.deployed.ascendWithin(v.Sequence, deployedKey{Version: events.VersionID{ModelID: model}}, within) {
 			if k.Version != last && !yield(k.Version) {
 				return
 			}

@@ -249,17 +249,24 @@ const (
 
 // ascend yields the keys from a key on that are there at a sequence, in order.
 func (t *table[K, V]) ascend(sequence uint64, from K) iter.Seq2[K, V] {
-	return t.scan(sequence, from, t.rows.Ascend)
+	return t.scan(sequence, from, nil, t.rows.Ascend)
 }
 
-// descend yields the keys from a key down that are there at a sequence.
-func (t *table[K, V]) descend(sequence uint64, from K) iter.Seq2[K, V] {
-	return t.scan(sequence, from, t.rows.Descend)
+// ascendWithin ends with the first key that isn't within, whether it is there at the
+// sequence or not: else a scan that finds little would go on over all that is there
+// only later.
+func (t *table[K, V]) ascendWithin(sequence uint64, from K, within func(K) bool) iter.Seq2[K, V] {
+	return t.scan(sequence, from, within, t.rows.Ascend)
+}
+
+// descendWithin is ascendWithin from a key down.
+func (t *table[K, V]) descendWithin(sequence uint64, from K, within func(K) bool) iter.Seq2[K, V] {
+	return t.scan(sequence, from, within, t.rows.Descend)
 }
 
 type walk[K, V any] func(pivot entry[K, V], visit func(entry[K, V]) bool)
 
-func (t *table[K, V]) scan(sequence uint64, from K, rows walk[K, V]) iter.Seq2[K, V] {
+func (t *table[K, V]) scan(sequence uint64, from K, within func(K) bool, rows walk[K, V]) iter.Seq2[K, V] {
 	type hit struct {
 		key   K
 		value V
@@ -275,6 +282,9 @@ func (t *table[K, V]) scan(sequence uint64, from K, rows walk[K, V]) iter.Seq2[K
 			rows(pivot, func(e entry[K, V]) bool {
 				if e.row == last {
 					return true
+				}
+				if within != nil && !within(e.key) {
+					return false
 				}
 				if f, ok := e.row.asOf(sequence); ok {
 					hits = append(hits, hit{e.key, f.value})

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -88,8 +89,37 @@ func compareWithModel(t *rapid.T, tab *table[int, int], at uint64, want map[int]
 	if diff := gocmp.Diff(up, keysOf(tab.ascend(at, from)), cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("ascend(%d, %d):\n%s", at, from, diff)
 	}
-	if diff := gocmp.Diff(down, keysOf(tab.descend(at, from)), cmpopts.EquateEmpty()); diff != "" {
-		t.Fatalf("descend(%d, %d):\n%s", at, from, diff)
+	const width = 5
+	up = slices.DeleteFunc(up, func(k int) bool { return k > from+width })
+	down = slices.DeleteFunc(down, func(k int) bool { return k < from-width })
+	near := func(k int) bool { return from-width <= k && k <= from+width }
+	if diff := gocmp.Diff(up, keysOf(tab.ascendWithin(at, from, near)), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("ascendWithin(%d, %d):\n%s", at, from, diff)
+	}
+	if diff := gocmp.Diff(down, keysOf(tab.descendWithin(at, from, near)), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("descendWithin(%d, %d):\n%s", at, from, diff)
+	}
+}
+
+// TestAScanEndsWhereItsKeysEnd looks for a few keys before many that came later:
+// the scan must not go over those.
+func TestAScanEndsWhereItsKeysEnd(t *testing.T) {
+	tab := newTable[int, int]("t", &sync.RWMutex{}, cmp.Compare[int])
+	for i := range 10_000 {
+		tab.put(2, i, i)
+	}
+	for name, scan := range map[string]func(within func(int) bool) iter.Seq2[int, int]{
+		"up":   func(within func(int) bool) iter.Seq2[int, int] { return tab.ascendWithin(1, 5_000, within) },
+		"down": func(within func(int) bool) iter.Seq2[int, int] { return tab.descendWithin(1, 5_000, within) },
+	} {
+		asked := 0
+		keys := keysOf(scan(func(k int) bool {
+			asked++
+			return 4_990 <= k && k <= 5_010
+		}))
+		if len(keys) > 0 || asked > 12 {
+			t.Errorf("%s: found %v, having looked at %d keys, want none of 11 and one more", name, keys, asked)
+		}
 	}
 }
 

@@ -412,8 +412,9 @@ func (v View) Registration(id events.VersionID) (*Registration, bool) {
 // Versions yields a model's versions from a number down.
 func (v View) Versions(model ulid.ULID, from int) iter.Seq[*Version] {
 	return func(yield func(*Version) bool) {
-		for id, version := range v.state.versions.descend(v.Sequence, events.VersionID{ModelID: model, Version: from}) {
-			if id.ModelID != model || !yield(version) {
+		within := func(id events.VersionID) bool { return id.ModelID == model }
+		for _, version := range v.state.versions.descendWithin(v.Sequence, events.VersionID{ModelID: model, Version: from}, within) {
+			if !yield(version) {
 				return
 			}
 		}
@@ -423,9 +424,9 @@ func (v View) Versions(model ulid.ULID, from int) iter.Seq[*Version] {
 // InStage yields the numbers of a model's versions in a stage, highest first.
 func (v View) InStage(model ulid.ULID, stage string) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		from := stageKey{model, stage, maxVersion}
-		for k := range v.state.stages.descend(v.Sequence, from) {
-			if k.ModelID != model || k.Stage != stage || !yield(k.Version) {
+		within := func(k stageKey) bool { return k.ModelID == model && k.Stage == stage }
+		for k := range v.state.stages.descendWithin(v.Sequence, stageKey{model, stage, maxVersion}, within) {
+			if !yield(k.Version) {
 				return
 			}
 		}
@@ -437,10 +438,11 @@ func (v View) InStage(model ulid.ULID, stage string) iter.Seq[int] {
 func (v View) LatestInStages(model ulid.ULID) iter.Seq2[string, int] {
 	return func(yield func(stage string, version int) bool) {
 		from := stageKey{model, afterAllStages, maxVersion}
+		within := func(k stageKey) bool { return k.ModelID == model }
 		for found := true; found; {
 			found = false
-			for k := range v.state.stages.descend(v.Sequence, from) {
-				if found = k.ModelID == model; !found || !yield(k.Stage, k.Version) {
+			for k := range v.state.stages.descendWithin(v.Sequence, from, within) {
+				if found = true; !yield(k.Stage, k.Version) {
 					return
 				}
 				from = stageKey{model, k.Stage, 0} // below all versions in it
@@ -458,8 +460,9 @@ const maxVersion = int(^uint(0) >> 1)
 func (v View) BySemver(model ulid.ULID) iter.Seq2[*semver.Version, int] {
 	return func(yield func(*semver.Version, int) bool) {
 		from := semverKey{ModelID: model, Major: ^uint64(0), Minor: ^uint64(0), Patch: ^uint64(0)}
-		for k, number := range v.state.semvers.descend(v.Sequence, from) {
-			if k.ModelID != model || !yield(k.version(), number) {
+		within := func(k semverKey) bool { return k.ModelID == model }
+		for k, number := range v.state.semvers.descendWithin(v.Sequence, from, within) {
+			if !yield(k.version(), number) {
 				return
 			}
 		}

@@ -96,13 +96,14 @@ func SpellValue(field string, value jsontext.Value) string {
 	switch {
 	case len(value) == 0:
 		return "nothing"
-	case field == "variants" && json.Unmarshal(value, &variants) == nil:
-		return spellVariants(variants)
-	case json.Unmarshal(value, &text) == nil:
-		if text == "" {
+	case value.Kind() == '"':
+		unquoted, err := jsontext.AppendUnquote(nil, value)
+		if text = string(unquoted); err == nil && text == "" {
 			return `""`
 		}
-	case json.Unmarshal(value, &list) == nil:
+	case field == "variants" && json.Unmarshal(value, &variants) == nil:
+		return spellVariants(variants)
+	case value.Kind() == '[' && json.Unmarshal(value, &list) == nil:
 		if text = strings.Join(list, " "); text == "" {
 			return "none"
 		}

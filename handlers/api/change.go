@@ -49,7 +49,7 @@ func touched(v projections.View, from, to uint64) iter.Seq[events.Resource] {
 
 // compareShown compares two values of one shape, either of them perhaps nil.
 func compareShown(was, is any) ([]FieldChange, error) {
-	return compareFields(was, is, func(f shownField) bool { return !slices.Contains(movesAlong, f.name) })
+	return compareFields(was, is, func(f shownField) bool { return !f.movesAlong })
 }
 
 // compareFields compares those fields of two values of one shape that are wanted.
@@ -120,10 +120,9 @@ type shownField struct {
 	index   int
 	entries bool // an object of which each entry is a field
 	omit    bool // left out when it is empty
+	// movesAlong says that it changes with any other.
+	movesAlong bool
 }
-
-// movesAlong are the fields that change with any other.
-var movesAlong = []string{"sequence", "updated_at"}
 
 // shapeFields has the fields of the shapes that are compared.
 var shapeFields = func() map[reflect.Type][]shownField {
@@ -141,7 +140,8 @@ func readFields(shape reflect.Type) (fields []shownField) {
 		f := shape.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		entries := name == "tags" || name == "aliases" && f.Type.Kind() == reflect.Map
-		fields = append(fields, shownField{name, i, entries, options != ""})
+		movesAlong := name == "sequence" || name == "updated_at"
+		fields = append(fields, shownField{name, i, entries, options != "", movesAlong})
 	}
 	return fields
 }
@@ -168,13 +168,16 @@ func (f shownField) of(shown any) reflect.Value {
 }
 
 func (f shownField) same(before, after reflect.Value) bool {
-	if !before.IsValid() || !after.IsValid() {
+	switch {
+	case !before.IsValid() || !after.IsValid():
 		return before.IsValid() == after.IsValid()
-	}
-	if before.Comparable() && before.Kind() != reflect.Pointer {
+	case before.Kind() == reflect.String: // as most are
+		return before.String() == after.String()
+	case before.Comparable() && before.Kind() != reflect.Pointer:
 		return before.Equal(after)
+	default:
+		return reflect.DeepEqual(before.Interface(), after.Interface())
 	}
-	return reflect.DeepEqual(before.Interface(), after.Interface())
 }
 
 // append spells what changed of a field.
@@ -204,13 +207,23 @@ func appendChange(changes []FieldChange, name string, before, after reflect.Valu
 		if !side.value.IsValid() {
 			continue
 		}
-		data, err := appendJSON(nil, side.value.Interface())
+		data, err := fieldJSON(side.value)
 		if err != nil {
 			return nil, fmt.Errorf("show what changed of %s: %w", name, err)
 		}
 		*side.into = data
 	}
 	return append(changes, c), nil
+}
+
+// fieldJSON spells a field. It has a way of its own for plain texts, which most are.
+func fieldJSON(v reflect.Value) ([]byte, error) {
+	if v.Type() == reflect.TypeFor[string]() {
+		if data, err := jsontext.AppendQuote(nil, v.String()); err == nil {
+			return data, nil
+		}
+	}
+	return appendJSON(nil, v.Interface())
 }
 
 // keysOf gives the keys of two objects, sorted.
