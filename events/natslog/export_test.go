@@ -1,9 +1,12 @@
 package natslog
 
 import (
+	"context"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/modelog/modelog/events"
 )
 
 // StopServer stops the embedded server behind the log's back.
@@ -30,3 +33,19 @@ var (
 
 // OlderThan compares releases.
 var OlderThan = olderThan
+
+// SetLeastInBlocks sets from how many events on the store's files are read, until
+// the server is started anew.
+func (l *Log) SetLeastInBlocks(n uint64) { l.current.Load().leastInBlocks = n }
+
+// ReadBlocks reads as far as the store's files go.
+func (l *Log) ReadBlocks(ctx context.Context, from, to uint64) (read []events.Stored, err error) {
+	_, err = l.current.Load().readBlocks(ctx, from, to, func(e events.Stored, _ error) bool {
+		read = append(read, e)
+		return true
+	})
+	return read, err
+}
+
+// MessagesDirectory is where the store's files are.
+var MessagesDirectory = messagesDirectory

@@ -161,6 +161,12 @@ func (s *session) scan(ctx context.Context, next, to uint64, reach reachFunc, yi
 		if err != nil {
 			return next, err
 		}
+		if c.consumer == "" {
+			if next, err = s.readBlocks(ctx, next, upTo, yield); err != nil {
+				return next, err
+			}
+			c.seq = next
+		}
 		for ; next <= upTo; next++ {
 			e, err := c.next(ctx, upTo)
 			if err != nil {
@@ -172,6 +178,21 @@ func (s *session) scan(ctx context.Context, next, to uint64, reach reachFunc, yi
 		}
 	}
 	return next, nil
+}
+
+// readBlocks yields what it can of a long stretch from the files of the store.
+func (s *session) readBlocks(ctx context.Context, next, upTo uint64, yield func(events.Stored, error) bool) (uint64, error) {
+	if s.shared() || next+s.leastInBlocks > upTo {
+		return next, nil
+	}
+	b := blocks{dir: s.messages}
+	done := func() error {
+		if s.ended() {
+			return errServerGone
+		}
+		return ctx.Err()
+	}
+	return b.read(done, next, upTo, yield)
 }
 
 func missing(sequence uint64) error {

@@ -42,6 +42,9 @@ type session struct {
 	acks   chan *nats.Msg // answers of an external server to publishes
 	inbox  string         // where answers come from
 
+	messages      string // directory of the embedded server's block files
+	leastInBlocks uint64 // from how many events on they are read
+
 	// known is a sequence that the log holds for sure and durably, with all
 	// before it. On an embedded server it also ends what the session shows.
 	known *watermark
@@ -87,7 +90,7 @@ func startSession(ctx context.Context, cfg Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newSession(&session{ns: ns, own: own, stall: readStall})
+	s := newSession(&session{ns: ns, own: own, stall: readStall, messages: messagesDirectory(cfg.Dir), leastInBlocks: leastInBlocks})
 	if err := s.open(ctx, cfg.Logger, cfg.Sync); err != nil {
 		s.stop()
 		return nil, err
@@ -102,7 +105,7 @@ func startSession(ctx context.Context, cfg Config) (*session, error) {
 // anew takes a second or two for a million events, so a log that was closed in
 // order keeps it.
 func forgetIndex(dir string) error {
-	index := filepath.Join(dir, "jetstream", "$G", "streams", StreamName, "msgs", "index.db")
+	index := filepath.Join(messagesDirectory(dir), "index.db")
 	if _, err := os.Stat(index); err != nil {
 		return nil //nolint:nilerr // nothing is there, or the server will say why it can't be read
 	}

@@ -97,11 +97,7 @@ func (b *Rebuild) apply(e events.Event) (err error) {
 // how far it has come to progress now and then, unless that is nil. It fails like
 // Add and events.Log.Read, and with an *events.UnreadableError.
 func (b *Rebuild) Read(ctx context.Context, log events.Log, until uint64, progress func(applied uint64)) error {
-	for stored, err := range log.Read(ctx, b.run.state.Applied()+1, until) {
-		if err != nil {
-			return fmt.Errorf("rebuild the state: %w", err)
-		}
-		e, err := events.Decode(stored)
+	for e, err := range decoded("rebuild the state", log.Read(ctx, b.run.state.Applied()+1, until)) {
 		if err != nil {
 			return err
 		}

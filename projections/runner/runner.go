@@ -55,11 +55,7 @@ func (r *Runner) CatchUp(ctx context.Context, visit func(events.Event)) error {
 	if applied := r.state.Applied(); last < applied {
 		return fmt.Errorf("catch up with the log: %w: it ends at %d, but had %d events before", events.ErrMissing, last, applied)
 	}
-	for stored, err := range r.log.Read(ctx, r.state.Applied()+1, last) {
-		if err != nil {
-			return fmt.Errorf("catch up with the log: %w", err)
-		}
-		e, err := events.Decode(stored)
+	for e, err := range decoded("catch up with the log", r.log.Read(ctx, r.state.Applied()+1, last)) {
 		if err != nil {
 			return err
 		}
