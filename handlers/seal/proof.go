@@ -69,11 +69,18 @@ func (s *Sealer) Entries(ctx context.Context, n int64, width int) (bundle []byte
 
 // Prove gives the proof that an event is on the log that the newest head is of. It
 // fails with NotSealedError, with ErrForked if the event isn't the one that was
-// sealed, and with errors of the log and of files.
+// sealed, and with errors of the log and of files. The event itself is looked at
+// only if its record isn't kept here, or if the log is known to have changed;
+// comparing its hash with that of the record is for who has the event too.
 func (s *Sealer) Prove(ctx context.Context, sequence uint64) (Proof, error) {
 	head, t, err := s.covering(max(sequence, 1))
 	if err != nil {
 		return Proof{}, err
+	}
+	if record := s.bundles.record(sequence); record != nil && s.Err() == nil {
+		if p, err := prove(head, t, sequence, record); err == nil {
+			return p, nil
+		}
 	}
 	stored, err := s.cfg.Log.Get(ctx, sequence)
 	if err != nil {
@@ -83,7 +90,12 @@ func (s *Sealer) Prove(ctx context.Context, sequence uint64) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	p := Proof{Record: record, Index: int64(sequence) - 1, Checkpoint: head.Note}
+	return prove(head, t, sequence, record)
+}
+
+// prove proves that a record is an event's in the tree of a head.
+func prove(head *Checkpoint, t *tree, sequence uint64, record []byte) (p Proof, err error) {
+	p = Proof{Record: record, Index: int64(sequence) - 1, Checkpoint: head.Note}
 	if p.Hashes, err = tlog.ProveRecord(head.Tree.N, p.Index, t.proved(head.Tree)); err != nil {
 		return Proof{}, fmt.Errorf("prove event %d: %w", sequence, err)
 	}

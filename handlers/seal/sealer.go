@@ -68,12 +68,13 @@ var ErrForked = errors.New("the log is not the one that was sealed")
 //	publish            whoever seals next reads what hangs there, and proves it
 //	serve              it is durable here, and on the board
 type Sealer struct {
-	cfg    Config
-	origin string
-	store  *store
-	tree   atomic.Pointer[tree]       // nil until it is proved
-	head   atomic.Pointer[Checkpoint] // what is served, nil for none
-	failed atomic.Pointer[error]
+	cfg     Config
+	origin  string
+	store   *store
+	bundles *bundles
+	tree    atomic.Pointer[tree]       // nil until it is proved
+	head    atomic.Pointer[Checkpoint] // what is served, nil for none
+	failed  atomic.Pointer[error]
 
 	landed  chan batch
 	waiting atomic.Int64 // bytes in landed
@@ -115,8 +116,12 @@ func Open(cfg Config) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
+	bundles, err := openBundles(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
 	return &Sealer{
-		cfg: cfg, origin: Origin(cfg.Registry), store: store,
+		cfg: cfg, origin: Origin(cfg.Registry), store: store, bundles: bundles,
 		landed: make(chan batch, maxBatches), stop: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -295,6 +300,7 @@ func (s *Sealer) leafHash(sequence uint64, e events.Encoded) (tlog.Hash, error) 
 	if s.record, s.form, err = appendLeaf(s.record[:0], s.form, sequence, e); err != nil {
 		return tlog.Hash{}, fmt.Errorf("%w: %w", ErrForked, err)
 	}
+	s.bundles.add(sequence, s.record)
 	return hashRecord(s.record), nil
 }
 

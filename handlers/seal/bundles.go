@@ -1,0 +1,89 @@
+package seal
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// bundles keeps the records of full tiles as files, so that a proof needn't read
+// its event from the log, where that takes as long as a whole block of the store. It
+// is a cache: a record is believed only where the tree proves it, and what isn't
+// there, or can't be read, comes from the log. Nothing is synced for it.
+type bundles struct {
+	dir    string
+	packer *zstd.Encoder
+	opener *zstd.Decoder // safe for concurrent use
+
+	growing []byte // of the bundle that isn't full yet; nil if its beginning wasn't seen
+	count   int    // records in it
+	last    uint64 // sequence of the last one
+}
+
+const bundleSuffix = ".zst"
+
+// maxBundle is how large a bundle may be unpacked.
+const maxBundle = tileWidth * (MaxRecord + 2)
+
+func openBundles(dir string) (*bundles, error) {
+	packer, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	opener, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxBundle))
+	return &bundles{dir: dir, packer: packer, opener: opener}, err
+}
+
+func (b *bundles) path(n int64) string {
+	return filepath.Join(b.dir, filepath.FromSlash(TilePath(EntriesLevel, n, tileWidth))+bundleSuffix)
+}
+
+// add takes the record of an event. It is for one goroutine.
+func (b *bundles) add(sequence uint64, record []byte) {
+	place := int((sequence - 1) % tileWidth)
+	switch {
+	case place == 0:
+		b.growing, b.count = b.growing[:0], 0
+	case b.count != place || b.last+1 != sequence:
+		b.count = -1 // until the next bundle begins
+		return
+	}
+	b.growing = AppendEntry(b.growing, record)
+	b.count, b.last = place+1, sequence
+	if b.count == tileWidth {
+		b.write(int64(sequence-1) / tileWidth)
+	}
+}
+
+// write puts the bundle that became full in its place, if it can.
+func (b *bundles) write(n int64) {
+	path := b.path(n)
+	packed := b.packer.EncodeAll(b.growing, nil)
+	err := os.WriteFile(path+".new", packed, 0o600)
+	if os.IsNotExist(err) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(path+".new", packed, 0o600)
+		}
+	}
+	if err == nil {
+		_ = os.Rename(path+".new", path) // proofs take longer without it
+	}
+}
+
+// record gives the record of an event as it is kept, nil if it isn't.
+func (b *bundles) record(sequence uint64) []byte {
+	packed, err := os.ReadFile(b.path(int64(sequence-1) / tileWidth))
+	if err != nil {
+		return nil
+	}
+	bundle, err := b.opener.DecodeAll(packed, nil)
+	if err != nil {
+		return nil
+	}
+	records, err := Entries(bundle)
+	if err != nil || len(records) != tileWidth {
+		return nil
+	}
+	return records[(sequence-1)%tileWidth]
+}
