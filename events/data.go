@@ -29,13 +29,14 @@ type RootKind string
 
 // The kinds of root, spelled as in NATS subjects.
 const (
-	RegistryRoot RootKind = "registry"
-	ModelRoot    RootKind = "model"
-	TargetRoot   RootKind = "target"
+	RegistryRoot     RootKind = "registry"
+	ModelRoot        RootKind = "model"
+	TargetRoot       RootKind = "target"
+	SubscriptionRoot RootKind = "subscription"
 )
 
-// Root is the identity of a registry, a registered model or a target. It is
-// never reused, and names don't change it.
+// Root is the identity of a registry, a registered model, a target or a
+// subscription. It is never reused, and names don't change it.
 type Root struct {
 	Kind RootKind  `json:"kind"`
 	ID   ulid.ULID `json:"id"`
@@ -89,7 +90,7 @@ var kinds = func() map[string]kindReader {
 	byName := map[string]kindReader{}
 	for _, list := range [][]kindReader{
 		registryReaders, modelReaders, versionReaders, aliasReaders, targetReaders, deploymentReaders,
-		lineageReaders, datasetReaders,
+		lineageReaders, datasetReaders, subscriptionReaders,
 	} {
 		for _, k := range list {
 			name := k.zero.kind()

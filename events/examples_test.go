@@ -15,6 +15,7 @@ var (
 	baseID     = ulid.MustParse("01KXFT0002BASE000000000000")
 	targetID   = ulid.MustParse("01KXFT0003TARGET0000000000")
 	eventID    = ulid.MustParse("01KXFT0004EVENT00000000000")
+	hookID     = ulid.MustParse("01KXFT0005H00K000000000000")
 )
 
 // example is an event with every attribute that an event can have.
@@ -103,10 +104,31 @@ func examples() map[string]Event {
 		}),
 		example("datasets/s3:%2F%2Flake/payments%2F2026-10", DatasetWithdrawn{RegistryID: registryID, Dataset: filledDataset(), Reason: Plain("no consent")}),
 		example("datasets/s3:%2F%2Flake/payments%2F2026-10", DatasetReinstated{RegistryID: registryID, Dataset: filledDataset(), Reason: Plain("consent found")}),
+		example(hookPath, SubscriptionCreated{SubscriptionID: hookID, Settings: filledSettings(), After: math.MaxUint64}),
+		example(hookPath, SubscriptionChanged{SubscriptionID: hookID, Settings: filledSettings()}),
+		example(hookPath, SubscriptionPaused{SubscriptionID: hookID, Reason: Plain("the receiver moves")}),
+		example(hookPath, SubscriptionResumed{SubscriptionID: hookID, Reason: Plain("it moved")}),
+		example(hookPath, SubscriptionDisabled{
+			SubscriptionID: hookID, Cause: CauseFailing, FailingSince: time.Date(2026, 11, 18, 8, 0, 0, 0, time.UTC), Reason: Plain("status 500"),
+		}),
+		example(hookPath, SubscriptionSecretRotated{
+			SubscriptionID: hookID, CredentialID: eventID, Until: time.Date(2026, 11, 24, 20, 3, 0, 0, time.UTC), Reason: Plain("it leaked"),
+		}),
+		example(hookPath, SubscriptionDeleted{SubscriptionID: hookID, SinkHost: "https://hooks.example.com", Reason: Plain("nobody listens")}),
 	} {
 		all[e.Data.kind()] = e
 	}
 	return all
+}
+
+const hookPath = "subscriptions/01KXFT0005H00K000000000000"
+
+func filledSettings() SubscriptionSettings {
+	return SubscriptionSettings{
+		Description: Plain("to the on-call channel"), Types: []string{"dev.modelog.version.promoted.v1"},
+		Filters: `[{"prefix":{"subject":"models/fraud/"}}]`, SinkHost: "https://hooks.example.com", CredentialID: baseID,
+		Format: FormatCloudEvents, Ordering: OrderByKey, Rate: 10, Signature: SignHMAC,
+	}
 }
 
 func filledTransition(from, to string) Transition {
@@ -132,9 +154,10 @@ func filledReport() LineageReported {
 		RegistryID: registryID, Format: OpenLineage, RunID: "01890a5d-ac96-774b-bcce-b302099a8057", ParentRun: "01890a5d-ac96-774b-bcce-b302099a8056",
 		Job: Job{Namespace: "airflow", Name: "train.fit"}, State: RunComplete,
 		Inputs: []DatasetVersion{filledDataset()}, Outputs: []DatasetVersion{filledDataset()},
-		Same:  []SameDataset{{filledDataset().DatasetName(), DatasetName{"hive://metastore", "payments"}}},
-		Code:  &Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"},
-		Marks: []string{"producer is no URI"}, Raw: `{"eventType":"COMPLETE"}`,
+		Same:    []SameDataset{{filledDataset().DatasetName(), DatasetName{"hive://metastore", "payments"}}},
+		Derived: []DerivedDataset{{filledDataset(), DatasetVersion{Namespace: "s3://lake", Name: "raw", Version: "3", Digest: "md5:y"}}},
+		Code:    &Code{Repository: "https://git.example.org/fraud", Commit: "6e6d89b"},
+		Marks:   []string{"producer is no URI"}, Raw: `{"eventType":"COMPLETE"}`,
 	}
 }
 

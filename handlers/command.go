@@ -113,11 +113,22 @@ func (r *Request) hashes() (key, content events.Hash, err error) {
 	if r.Key == "" {
 		return key, content, nil
 	}
-	canonical, err := events.AppendCanonical([]byte(r.Command.Kind()+"\n"), r.Command)
+	asked := any(r.Command)
+	if partly, ok := r.Command.(partlyMade); ok {
+		asked = partly.asked()
+	}
+	canonical, err := events.AppendCanonical([]byte(r.Command.Kind()+"\n"), asked)
 	if err != nil {
 		return key, content, InvalidField("", "canonical", "the request holds what can't be written down: %v", err)
 	}
 	return hashOf([]byte(r.Key)), hashOf(canonical), nil
+}
+
+// partlyMade is a command that has parts which nobody asked for: they are made for
+// it, anew each time that the same is asked.
+type partlyMade interface {
+	// asked gives the command without those parts.
+	asked() any
 }
 
 func hashOf(b []byte) (h events.Hash) {

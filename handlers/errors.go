@@ -14,43 +14,46 @@ type Code string
 
 // The codes.
 const (
-	CodeInvalid            Code = "invalid"
-	CodeTooLarge           Code = "too_large"
-	CodeModelNotFound      Code = "model_not_found"
-	CodeVersionNotFound    Code = "version_not_found"
-	CodeTargetNotFound     Code = "target_not_found"
-	CodeEventNotFound      Code = "event_not_found"
-	CodeNodeNotFound       Code = "node_not_found"
-	CodePrincipalNotFound  Code = "principal_not_found"
-	CodeRouteNotFound      Code = "route_not_found"
-	CodeMethodNotAllowed   Code = "method_not_allowed"
-	CodeUnsupportedMedia   Code = "unsupported_media_type"
-	CodeForeignHost        Code = "foreign_host"
-	CodeEventTypeNotMapped Code = "event_type_not_mapped"
-	CodeModelExists        Code = "model_exists"
-	CodeSemverExists       Code = "semver_exists"
-	CodeVersionNumberTaken Code = "version_number_taken"
-	CodeVersionDeprecated  Code = "version_deprecated"
-	CodeDataWithdrawn      Code = "data_withdrawn"
-	CodeVersionDeployed    Code = "version_deployed"
-	CodeVersionAliased     Code = "version_aliased"
-	CodeVersionGone        Code = "version_gone"
-	CodeTransition         Code = "transition_not_allowed"
-	CodeStageInUse         Code = "stage_in_use"
-	CodeTargetInUse        Code = "target_in_use"
-	CodeNothingToRollBack  Code = "nothing_to_roll_back_to"
-	CodeNotAGeneration     Code = "not_a_generation"
-	CodeSigningKey         Code = "signing_key_differs"
-	CodePreconditionFailed Code = "precondition_failed"
-	CodeKeyReused          Code = "idempotency_key_reused"
-	CodeBusy               Code = "busy"
-	CodeDiskFull           Code = "disk_full"
-	CodeUnavailable        Code = "unavailable"
-	CodeOutcomeUnknown     Code = "outcome_unknown"
-	CodeSequenceNotReached Code = "sequence_not_reached"
-	CodeNotSealed          Code = "not_sealed"
-	CodeStateDiffers       Code = "state_differs"
-	CodeInternal           Code = "internal"
+	CodeInvalid              Code = "invalid"
+	CodeTooLarge             Code = "too_large"
+	CodeModelNotFound        Code = "model_not_found"
+	CodeVersionNotFound      Code = "version_not_found"
+	CodeTargetNotFound       Code = "target_not_found"
+	CodeSubscriptionNotFound Code = "subscription_not_found"
+	CodeEventNotFound        Code = "event_not_found"
+	CodeNodeNotFound         Code = "node_not_found"
+	CodePrincipalNotFound    Code = "principal_not_found"
+	CodeRouteNotFound        Code = "route_not_found"
+	CodeMethodNotAllowed     Code = "method_not_allowed"
+	CodeUnsupportedMedia     Code = "unsupported_media_type"
+	CodeForeignHost          Code = "foreign_host"
+	CodeEventTypeNotMapped   Code = "event_type_not_mapped"
+	CodeModelExists          Code = "model_exists"
+	CodeSemverExists         Code = "semver_exists"
+	CodeVersionNumberTaken   Code = "version_number_taken"
+	CodeVersionDeprecated    Code = "version_deprecated"
+	CodeDataWithdrawn        Code = "data_withdrawn"
+	CodeVersionDeployed      Code = "version_deployed"
+	CodeVersionAliased       Code = "version_aliased"
+	CodeVersionGone          Code = "version_gone"
+	CodeTransition           Code = "transition_not_allowed"
+	CodeStageInUse           Code = "stage_in_use"
+	CodeTargetInUse          Code = "target_in_use"
+	CodeNothingToRollBack    Code = "nothing_to_roll_back_to"
+	CodeNotAGeneration       Code = "not_a_generation"
+	CodeSigningKey           Code = "signing_key_differs"
+	CodeTooManySubscriptions Code = "too_many_subscriptions"
+	CodeCredentialChanged    Code = "credential_changed"
+	CodePreconditionFailed   Code = "precondition_failed"
+	CodeKeyReused            Code = "idempotency_key_reused"
+	CodeBusy                 Code = "busy"
+	CodeDiskFull             Code = "disk_full"
+	CodeUnavailable          Code = "unavailable"
+	CodeOutcomeUnknown       Code = "outcome_unknown"
+	CodeSequenceNotReached   Code = "sequence_not_reached"
+	CodeNotSealed            Code = "not_sealed"
+	CodeStateDiffers         Code = "state_differs"
+	CodeInternal             Code = "internal"
 )
 
 // Exit codes of the command line, by kind of error.
@@ -105,43 +108,46 @@ func (r Row) MLflowStatus() int { return mlflowStatuses[r.MLflow] }
 
 // Errors is the one table of errors. Every code is in it.
 var Errors = map[Code]Row{
-	CodeInvalid:            {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Invalid request"},
-	CodeTooLarge:           {http.StatusRequestEntityTooLarge, ExitInvalid, mlflowInvalid, "Too large"},
-	CodeModelNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Model not found"},
-	CodeVersionNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Version not found"},
-	CodeTargetNotFound:     {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Target not found"},
-	CodeEventNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Event not found"},
-	CodeNodeNotFound:       {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Not in the lineage"},
-	CodePrincipalNotFound:  {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
-	CodeRouteNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNoEndpoint, "No such resource"},
-	CodeMethodNotAllowed:   {http.StatusMethodNotAllowed, ExitInvalid, mlflowNoEndpoint, "Method not allowed"},
-	CodeUnsupportedMedia:   {http.StatusUnsupportedMediaType, ExitInvalid, mlflowInvalid, "Unsupported media type"},
-	CodeForeignHost:        {http.StatusForbidden, ExitInvalid, mlflowDenied, "Host not allowed"},
-	CodeEventTypeNotMapped: {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Event type is not taken"},
-	CodeModelExists:        {http.StatusConflict, ExitConflict, mlflowExists, "Model exists"},
-	CodeSemverExists:       {http.StatusConflict, ExitConflict, mlflowExists, "Semantic version exists"},
-	CodeVersionNumberTaken: {http.StatusConflict, ExitRule, mlflowConflict, "Version number is taken"},
-	CodeVersionDeprecated:  {http.StatusConflict, ExitRule, mlflowConflict, "Version is deprecated"},
-	CodeDataWithdrawn:      {http.StatusConflict, ExitRule, mlflowConflict, "Data was withdrawn"},
-	CodeVersionDeployed:    {http.StatusConflict, ExitRule, mlflowConflict, "Version is deployed"},
-	CodeVersionAliased:     {http.StatusConflict, ExitRule, mlflowConflict, "Version has aliases"},
-	CodeVersionGone:        {http.StatusConflict, ExitRule, mlflowConflict, "Version is gone"},
-	CodeTransition:         {http.StatusConflict, ExitRule, mlflowConflict, "Transition is not allowed"},
-	CodeStageInUse:         {http.StatusConflict, ExitRule, mlflowConflict, "Stage is in use"},
-	CodeTargetInUse:        {http.StatusConflict, ExitRule, mlflowConflict, "Target is in use"},
-	CodeNothingToRollBack:  {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
-	CodeNotAGeneration:     {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
-	CodeSigningKey:         {http.StatusConflict, ExitRule, mlflowConflict, "Signing key differs"},
-	CodePreconditionFailed: {http.StatusPreconditionFailed, ExitConflict, mlflowInvalid, "Precondition failed"},
-	CodeKeyReused:          {http.StatusUnprocessableEntity, ExitConflict, mlflowConflict, "Idempotency key was used for another request"},
-	CodeBusy:               {http.StatusTooManyRequests, ExitUnavailable, mlflowLimit, "Too many requests are waiting"},
-	CodeDiskFull:           {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The disk of the log is nearly full"},
-	CodeUnavailable:        {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The log is unavailable"},
-	CodeOutcomeUnknown:     {http.StatusServiceUnavailable, ExitUnavailable, mlflowConflict, "The outcome is unknown"},
-	CodeSequenceNotReached: {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The sequence was not reached in time"},
-	CodeNotSealed:          {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "Not sealed yet"},
-	CodeStateDiffers:       {http.StatusServiceUnavailable, ExitVerify, mlflowUnavailable, "The state differs from its log"},
-	CodeInternal:           {http.StatusInternalServerError, ExitInternal, mlflowInternal, "Internal error"},
+	CodeInvalid:              {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Invalid request"},
+	CodeTooLarge:             {http.StatusRequestEntityTooLarge, ExitInvalid, mlflowInvalid, "Too large"},
+	CodeModelNotFound:        {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Model not found"},
+	CodeVersionNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Version not found"},
+	CodeTargetNotFound:       {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Target not found"},
+	CodeSubscriptionNotFound: {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Subscription not found"},
+	CodeEventNotFound:        {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Event not found"},
+	CodeNodeNotFound:         {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Not in the lineage"},
+	CodePrincipalNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
+	CodeRouteNotFound:        {http.StatusNotFound, ExitNotFound, mlflowNoEndpoint, "No such resource"},
+	CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, ExitInvalid, mlflowNoEndpoint, "Method not allowed"},
+	CodeUnsupportedMedia:     {http.StatusUnsupportedMediaType, ExitInvalid, mlflowInvalid, "Unsupported media type"},
+	CodeForeignHost:          {http.StatusForbidden, ExitInvalid, mlflowDenied, "Host not allowed"},
+	CodeEventTypeNotMapped:   {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Event type is not taken"},
+	CodeModelExists:          {http.StatusConflict, ExitConflict, mlflowExists, "Model exists"},
+	CodeSemverExists:         {http.StatusConflict, ExitConflict, mlflowExists, "Semantic version exists"},
+	CodeVersionNumberTaken:   {http.StatusConflict, ExitRule, mlflowConflict, "Version number is taken"},
+	CodeVersionDeprecated:    {http.StatusConflict, ExitRule, mlflowConflict, "Version is deprecated"},
+	CodeDataWithdrawn:        {http.StatusConflict, ExitRule, mlflowConflict, "Data was withdrawn"},
+	CodeVersionDeployed:      {http.StatusConflict, ExitRule, mlflowConflict, "Version is deployed"},
+	CodeVersionAliased:       {http.StatusConflict, ExitRule, mlflowConflict, "Version has aliases"},
+	CodeVersionGone:          {http.StatusConflict, ExitRule, mlflowConflict, "Version is gone"},
+	CodeTransition:           {http.StatusConflict, ExitRule, mlflowConflict, "Transition is not allowed"},
+	CodeStageInUse:           {http.StatusConflict, ExitRule, mlflowConflict, "Stage is in use"},
+	CodeTargetInUse:          {http.StatusConflict, ExitRule, mlflowConflict, "Target is in use"},
+	CodeNothingToRollBack:    {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
+	CodeNotAGeneration:       {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
+	CodeSigningKey:           {http.StatusConflict, ExitRule, mlflowConflict, "Signing key differs"},
+	CodeTooManySubscriptions: {http.StatusConflict, ExitRule, mlflowConflict, "Too many subscriptions"},
+	CodeCredentialChanged:    {http.StatusConflict, ExitConflict, mlflowConflict, "Changed in the meantime"},
+	CodePreconditionFailed:   {http.StatusPreconditionFailed, ExitConflict, mlflowInvalid, "Precondition failed"},
+	CodeKeyReused:            {http.StatusUnprocessableEntity, ExitConflict, mlflowConflict, "Idempotency key was used for another request"},
+	CodeBusy:                 {http.StatusTooManyRequests, ExitUnavailable, mlflowLimit, "Too many requests are waiting"},
+	CodeDiskFull:             {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The disk of the log is nearly full"},
+	CodeUnavailable:          {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The log is unavailable"},
+	CodeOutcomeUnknown:       {http.StatusServiceUnavailable, ExitUnavailable, mlflowConflict, "The outcome is unknown"},
+	CodeSequenceNotReached:   {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "The sequence was not reached in time"},
+	CodeNotSealed:            {http.StatusServiceUnavailable, ExitUnavailable, mlflowUnavailable, "Not sealed yet"},
+	CodeStateDiffers:         {http.StatusServiceUnavailable, ExitVerify, mlflowUnavailable, "The state differs from its log"},
+	CodeInternal:             {http.StatusInternalServerError, ExitInternal, mlflowInternal, "Internal error"},
 }
 
 // Refusal is an error with a code. Error gives the native text, which says what

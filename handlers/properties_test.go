@@ -20,7 +20,7 @@ func TestEveryCommandKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var given []events.Data
 		if rapid.Bool().Draw(t, "on some state") { // else most commands find nothing
-			given = all(registered(fraud, "fraud"), versions(fraud, 2), defined(scorer, "scorer"))
+			given = all(registered(fraud, "fraud"), versions(fraud, 2), defined(scorer, "scorer"), subscribed(hook))
 		}
 		state := fold(given...)
 		for range rapid.IntRange(1, 40).Draw(t, "commands") {
@@ -125,6 +125,13 @@ func wantAlreadySo(t *rapid.T, state *projections.State, cmd Command) {
 		return
 	case *ReportLineage:
 		return // each report is kept
+	case *CreateSubscription:
+		return // two may be alike
+	case *DeleteSubscription:
+		if CodeOf(err) != CodeSubscriptionNotFound {
+			t.Fatalf("deleting it again gives %v, %v", d, err)
+		}
+		return
 	case *RollBack:
 		return // goes further back each time
 	case *AssignAlias:
@@ -253,6 +260,7 @@ var randomCommand = rapid.OneOf(
 			Inputs: someData.Draw(t, "inputs"), Outputs: someData.Draw(t, "outputs"), Raw: someText.Draw(t, "raw"),
 		}}
 	}),
+	randomSubscription,
 )
 
 // ran is a table that ran on a target: its generation, and the version in it.

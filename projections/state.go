@@ -15,7 +15,7 @@ import (
 
 // FoldVersion is part of every digest: it changes when the same log gives
 // another state than before.
-const FoldVersion = 5
+const FoldVersion = 6
 
 // State is the registry as its log tells it, with all of its past. One
 // goroutine at a time may call Apply, CutAfter and Settle; everything else is
@@ -51,6 +51,8 @@ type State struct {
 	datasets    *table[events.DatasetName, struct{}]
 	withdrawals *table[events.DatasetVersion, *Withdrawal]
 	withdrawn   withdrawn // an index of withdrawals
+
+	subscriptions *table[ulid.ULID, *Subscription]
 
 	updates updates // guarded by lock; an index of versions, which it derives from
 	audit   audit   // guarded by lock; an index of events
@@ -96,6 +98,7 @@ func New() *State {
 	s.lineage = newLineage()
 	s.datasets = newTable[events.DatasetName, struct{}]("datasets", &s.lock, compareDatasetNames)
 	s.withdrawals = newTable[events.DatasetVersion, *Withdrawal]("withdrawals", &s.lock, compareDatasets)
+	s.subscriptions = newTable[ulid.ULID, *Subscription]("subscriptions", &s.lock, ulid.ULID.Compare)
 	s.withdrawals.restored = func(uint64, events.DatasetVersion, *Withdrawal) { s.withdrawn.ever.Store(true) }
 	s.datasets.share = func(w words, k *events.DatasetName, _, _ struct{}) { k.Namespace = w.one(k.Namespace) }
 	s.models.share = func(w words, _ *ulid.ULID, m, before *Model) { m.share(w, before) }
@@ -116,6 +119,7 @@ func New() *State {
 		&s.audit,
 		lineageTable{s.lineage, &s.lock},
 		s.datasets, s.withdrawals,
+		s.subscriptions,
 	}
 	return s
 }
@@ -221,6 +225,20 @@ func (s *State) apply(c change, data events.Data, registration *Registration) {
 		s.datasetWithdrawn(c, d)
 	case events.DatasetReinstated:
 		s.datasetReinstated(c, d)
+	case events.SubscriptionCreated:
+		s.subscriptionCreated(c, d)
+	case events.SubscriptionChanged:
+		s.subscriptionChanged(c, d)
+	case events.SubscriptionPaused:
+		s.subscriptionPaused(c, d)
+	case events.SubscriptionResumed:
+		s.subscriptionResumed(c, d)
+	case events.SubscriptionDisabled:
+		s.subscriptionDisabled(c, d)
+	case events.SubscriptionSecretRotated:
+		s.subscriptionSecretRotated(c, d)
+	case events.SubscriptionDeleted:
+		s.subscriptionDeleted(c, d)
 	}
 }
 

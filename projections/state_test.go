@@ -292,8 +292,8 @@ func TestSemanticVersionsAreFoundWhateverTheirBuild(t *testing.T) {
 
 // full is a history with every kind of event and no field left empty.
 func full() []events.Event {
-	m, n, target := registryID, registryID, registryID
-	m[15], n[15], target[15] = 1, 2, 3
+	m, n, target, hook := registryID, registryID, registryID, registryID
+	m[15], n[15], target[15], hook[15] = 1, 2, 3, 4
 	variants := func(version int) []events.Variant {
 		return []events.Variant{
 			{ModelID: m, Version: version, Role: events.RoleChampion, Weight: 9_500}, {ModelID: n, Version: 1, Role: events.RoleShadow, Weight: 500},
@@ -312,7 +312,11 @@ func full() []events.Event {
 		return events.Transition{ModelID: m, Version: version, From: from, To: to, Displaced: displaced, Reason: events.Plain("r"), Forced: true}
 	}
 	payments := events.DatasetVersion{Namespace: "s3://lake", Name: "payments", Version: "7", Digest: "md5:1"}
-	told := make([]events.Event, 0, 40)
+	settings := events.SubscriptionSettings{
+		Description: events.Plain("d"), Types: []string{"t"}, Filters: "[]", SinkHost: "https://h", CredentialID: m,
+		Format: events.FormatSlack, Ordering: events.OrderByKey, Rate: 1, Signature: events.SignHMAC,
+	}
+	told := make([]events.Event, 0, 50)
 	for i, d := range []events.Data{
 		events.RegistryCreated{RegistryID: registryID, Level: 1, VerifierKey: "modelog.dev/log/x+00000000+AQ=="},
 		events.ModelRegistered{ModelID: m, Name: "m", Description: events.Plain("d"), Tags: map[string]string{"t": "u"}},
@@ -358,6 +362,13 @@ func full() []events.Event {
 		}}, Reason: events.Plain("r")},
 		events.DatasetWithdrawn{RegistryID: registryID, Dataset: payments, Reason: events.Plain("r")},
 		events.DatasetReinstated{RegistryID: registryID, Dataset: payments, Reason: events.Plain("r")},
+		events.SubscriptionCreated{SubscriptionID: hook, Settings: settings, After: 3},
+		events.SubscriptionChanged{SubscriptionID: hook, Settings: settings},
+		events.SubscriptionPaused{SubscriptionID: hook, Reason: events.Plain("r")},
+		events.SubscriptionResumed{SubscriptionID: hook, Reason: events.Plain("r")},
+		events.SubscriptionDisabled{SubscriptionID: hook, Cause: events.CauseFailing, FailingSince: firstMoment, Reason: events.Plain("r")},
+		events.SubscriptionSecretRotated{SubscriptionID: hook, CredentialID: n, Until: firstMoment, Reason: events.Plain("r")},
+		events.SubscriptionDeleted{SubscriptionID: hook, SinkHost: "https://h", Reason: events.Plain("r")},
 	} {
 		told = append(told, events.Event{
 			Sequence: uint64(i + 1), Registry: registryID, Subject: "s", Time: firstMoment.Add(time.Duration(i) * time.Second), Principal: "prn_1",
@@ -372,7 +383,7 @@ func full() []events.Event {
 var untold = []string{
 	"VersionPromoted.From", "VersionDemoted.From", "VersionArchived.From", "DeploymentRolledBack.From", "ModelDeleted.Name",
 	"ModelDeleted.Versions", "ModelDeleted.Aliases", "DeploymentWithdrawn.From", "TargetRemoved.Environment", "TargetRemoved.Name",
-	"LineageReported.Format", "LineageReported.Marks", "LineageReported.Raw",
+	"LineageReported.Format", "LineageReported.Marks", "LineageReported.Raw", "SubscriptionDeleted.SinkHost",
 }
 
 // TestTheDigestChangesWithAnyOldEvent changes one field of one event after
@@ -635,6 +646,8 @@ func TestPathsHaveTheNamesOfTheView(t *testing.T) {
 	model := told[1].Data.(events.ModelRegistered)
 	model.Name = "Größe @ 100%"
 	told[1].Data = model
+	hook := ulid.MustParse("01KXFT0005H00K000000000000")
+	told[16] = events.Event{Sequence: 17, Registry: registryID, Time: told[16].Time, Data: events.SubscriptionCreated{SubscriptionID: hook}}
 	v := fold(told).At(17)
 	in := func(kind events.RootKind, id ulid.ULID, version int, alias string) events.Resource {
 		return events.Resource{Root: events.Root{Kind: kind, ID: id}, Version: version, Alias: alias}
@@ -646,12 +659,13 @@ func TestPathsHaveTheNamesOfTheView(t *testing.T) {
 		"models/Gr%C3%B6%C3%9Fe%20@%20100%25/versions/3":       in(events.ModelRoot, model.ModelID, 3, ""),
 		"models/Gr%C3%B6%C3%9Fe%20@%20100%25/aliases/gr%C3%B6": in(events.ModelRoot, model.ModelID, 0, "grö"),
 		"targets/prod/a":                                       in(events.TargetRoot, target, 0, ""),
+		"subscriptions/01KXFT0005H00K000000000000":             in(events.SubscriptionRoot, hook, 0, ""),
 	} {
 		if got := v.Path(r); got != path {
 			t.Errorf("got %q, want %q", got, path)
 		}
 	}
-	for _, gone := range []events.Resource{in(events.ModelRoot, target, 0, ""), in(events.TargetRoot, model.ModelID, 0, ""), in("other", registryID, 0, "")} {
+	for _, gone := range []events.Resource{in(events.ModelRoot, target, 0, ""), in(events.TargetRoot, model.ModelID, 0, ""), in(events.SubscriptionRoot, target, 0, ""), in("other", registryID, 0, "")} {
 		if got := v.Path(gone); got != "" {
 			t.Errorf("%v has the path %q", gone, got)
 		}

@@ -66,6 +66,8 @@ type world struct {
 	signing []string // the verifier keys, the newest last
 
 	lineage worldLineage
+
+	subscriptions worldSubscriptions
 }
 
 type worldModel struct {
@@ -147,6 +149,7 @@ func (v *worldVersion) update(e events.Event) { v.updated, v.touched = at(e), e.
 func (w *world) happen(e events.Event) {
 	w.recorded = e.Time
 	w.lineage.happen(w, e)
+	w.subscriptions.happen(e)
 	if e.Key != (events.Hash{}) {
 		w.keys[e.Key] = keyUse{e.Sequence, e.Request, e.Data.Resource()}
 	}
@@ -236,6 +239,8 @@ func (w *world) happen(e events.Event) {
 		t := w.target(d.TargetID)
 		t.run(e, table{Reason: d.Reason, Previous: t.ranBefore()})
 	case events.LineageReported, events.LineageRecorded, events.DatasetWithdrawn, events.DatasetReinstated: // told to lineage
+	case events.SubscriptionCreated, events.SubscriptionChanged, events.SubscriptionPaused, events.SubscriptionResumed,
+		events.SubscriptionDisabled, events.SubscriptionSecretRotated, events.SubscriptionDeleted: // told to subscriptions
 	default:
 		panic("the stories don't tell of " + e.Type())
 	}
@@ -381,6 +386,8 @@ type (
 		Updates  []shownUpdate // newest first
 		Keys     map[events.Hash]keyUse
 		Lineage  shownLineage
+
+		Subscriptions []shownSubscription
 	}
 	shownModel struct {
 		ID               ulid.ULID
@@ -460,6 +467,7 @@ func (w *world) show() shown {
 	}
 	slices.SortFunc(s.Targets, func(a, b shownTarget) int { return strings.Compare(a.Name.String(), b.Name.String()) })
 	s.Lineage = w.lineage.show()
+	s.Subscriptions = w.subscriptions.show()
 	return s
 }
 
@@ -581,6 +589,7 @@ func show(v projections.View) shown {
 		s.Targets = append(s.Targets, one)
 	}
 	s.Lineage = showLineage(v)
+	s.Subscriptions = showSubscriptions(v)
 	return s
 }
 
@@ -670,6 +679,7 @@ func (w *world) wantGone(t rapid.TB, v projections.View) {
 			t.Fatalf("as of %d, the signing keys are %v, not %v", v.Sequence, v.SigningKeys(), w.signing)
 		}
 	}
+	w.subscriptions.wantGone(t, v)
 	for _, target := range w.targets {
 		_, _, ok := v.TargetByID(target.id)
 		_, _, runs := v.Routes(target.id)
@@ -719,7 +729,7 @@ func next(t *rapid.T, w *world, last events.Event) events.Event {
 		rollBack, withdraw, removeTarget, restore, deleteVersion, deleteModel, unassign, changeLifecycle, deploy, move, deprecate, assign,
 		reinstateDataset, recordEdges, withdrawDataset, reportLineage, reportLineage,
 		rename, describeVersion, describeTarget, describeModel, rollBack, deploy, registerVersion, move, registerVersion, registerVersion,
-		assign, define, changeSigningKey, registerModel,
+		assign, define, changeSigningKey, registerModel, changeSubscription, changeSubscription, subscribe,
 	}
 	for e.Data == nil {
 		e.Data = rapid.SampledFrom(steps).Draw(t, "step")(t, w, e.ID)

@@ -48,7 +48,7 @@ func (v View) TouchedBy(sequence uint64) iter.Seq[events.Resource] {
 			t.model(yield)
 		case events.TargetRoot:
 			t.target(yield)
-		case events.RegistryRoot:
+		case events.RegistryRoot, events.SubscriptionRoot:
 		default:
 		}
 	}

@@ -72,6 +72,10 @@ func (v View) Path(r events.Resource) string {
 		if t, _, ok := v.TargetByID(r.Root.ID); ok {
 			return "targets/" + t.Name.Environment + "/" + t.Name.Name
 		}
+	case events.SubscriptionRoot:
+		if s, _, ok := v.Subscription(r.Root.ID); ok {
+			return s.path()
+		}
 	}
 	return ""
 }

@@ -174,7 +174,7 @@ func (s *fixture) refusal(t *testing.T, b badInput) string {
 func badInputs(s *fixture) []badInput {
 	var all []badInput
 	for _, rows := range [][]badInput{
-		badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges(), badPublished(), badOpenLineage(), badHistory(), badEverywhere(routes(s)),
+		badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges(), badPublished(), badOpenLineage(), badHistory(), badWebhooks(), badEverywhere(routes(s)),
 	} {
 		all = append(all, rows...)
 	}
@@ -401,7 +401,8 @@ func routes(s *fixture) []route {
 
 // badEverywhere has what no call of the registry takes.
 func badEverywhere(routes []route) []badInput {
-	there := strings.NewReplacer("{model}", "fraud", "{ref}", "1", "{alias}", "champion", "{environment}", "prod", "{name}", "scorer", "{sequence}", "1", "{principal}", "anna")
+	there := strings.NewReplacer("{model}", "fraud", "{ref}", "1", "{alias}", "champion", "{environment}", "prod", "{name}", "scorer", "{sequence}", "1", "{principal}", "anna",
+		"{id}", "01KXFT0005H00K000000000000")
 	var rows []badInput
 	for _, r := range routes {
 		if !r.ofTheRegistry || r.String() == "POST /v1/events" { // which takes no plain JSON; see badPublished
@@ -437,7 +438,7 @@ func TestEveryCallHasBadInput(t *testing.T) {
 		t.Fatalf("the document has %d calls only", len(all))
 	}
 	var own []badInput
-	for _, rows := range [][]badInput{badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges(), badPublished(), badHistory()} {
+	for _, rows := range [][]badInput{badBodies(), badNames(), badReferences(), badHeaders(), badQueries(s), badRoutes(), tooLarge(), badChanges(), badPublished(), badHistory(), badWebhooks()} {
 		own = append(own, rows...)
 	}
 	for _, r := range all {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -37,12 +38,14 @@ const benchAsks = 1_000
 
 // benchAsksCommand is the process that asks a long history.
 func (a *app) benchAsksCommand() *cobra.Command {
-	return benchReader(a, "asks", "Ask a long history for pages", askLog)
+	return benchReader(a, "asks", "Ask a long history for pages", func(ctx context.Context, dir string) (benchAsking, error) {
+		return askLog(ctx, dir, startMemory(a.getenv))
+	})
 }
 
 // askLog asks for pages of the audit trail and of lists of the past, each about
-// something chosen by chance.
-func askLog(ctx context.Context, dir string) (found benchAsking, err error) {
+// something chosen by chance. The collector is told what serve tells it.
+func askLog(ctx context.Context, dir string, memory *memory) (found benchAsking, err error) {
 	log, err := openLog(ctx, natslog.Config{Dir: dir, Reserve: -1})
 	if err != nil {
 		return found, err
@@ -62,6 +65,8 @@ func askLog(ctx context.Context, dir string) (found benchAsking, err error) {
 		Registrar: registrar, Runner: run, Log: log, Principals: directory, Now: time.Now, NewID: newID,
 		Release: release(), Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
+	memory.booted()
+	defer runtime.KeepAlive(ballast())
 	asker := benchAsker{handler: handler, events: run.Visible(), chance: rand.New(rand.NewPCG(3, 4))}
 	for _, kind := range []struct {
 		p99 *float64

@@ -56,7 +56,7 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		reasoned = writes + " reason"
 	)
 	want := map[string]string{
-		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas signing-key rotate-signing-key log-level reserve queue allowed-host insecure-no-auth",
+		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas signing-key rotate-signing-key secrets-key webhook-allow-http log-level reserve queue allowed-host insecure-no-auth",
 		"model create": writes, "model describe": writes, "model rename": reasoned,
 		"model lifecycle": reasoned + " stages archive transition exclusive", "model delete": reasoned + " cascade",
 		"register": writes + " source artifact create-model", "promote": reasoned + " archive-existing force",
@@ -72,6 +72,9 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"publish": "server json actor type subject data id source time dry-run batch atomic spool spool-only", "flush": "server json actor spool",
 		"log": reads + " after limit follow filter", "state": reads, "verify": reads + " data export expect independent",
 		"export": "server json data until", "import log": "json data", "replay": "server json from until filter speed max-gap to-file to-url into",
+		"webhook create": writes + " type filter sql format ordering rate description header start signature", "webhook list": reads + " limit", "webhook get": reads,
+		"webhook change": writes + " type filter sql format ordering rate description header sink remove-header", "webhook pause": reasoned, "webhook resume": reasoned,
+		"webhook rotate-secret": reasoned + " valid-for", "webhook delete": reasoned,
 		"bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")

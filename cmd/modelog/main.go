@@ -112,7 +112,7 @@ else is computed from that stream, as of now or of any moment in the past.`,
 		a.serveCommand(), a.demoCommand(), a.importCommand(), a.benchCommand(),
 		a.modelCommand(), a.registerCommand(), a.promoteCommand(), a.archiveCommand(),
 		a.deprecateCommand(), a.restoreCommand(), a.deleteCommand(), a.tagCommand(), a.aliasCommand(),
-		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.publishCommand(), a.flushCommand(), a.getCommand(), a.listCommand(),
+		a.targetCommand(), a.deployCommand(), a.rollbackCommand(), a.undeployCommand(), a.publishCommand(), a.flushCommand(), a.webhookCommand(), a.getCommand(), a.listCommand(),
 		a.logCommand(), a.auditCommand(), a.historyCommand(), a.explainCommand(), a.lineageCommand(), a.datasetCommand(), a.diffCommand(), a.atCommand(), a.whatIfCommand(), a.stateCommand(), a.verifyCommand(), a.exportCommand(), a.replayCommand(), a.principalCommand(), a.versionCommand(),
 	)
 	a.completed(root)

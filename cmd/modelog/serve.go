@@ -50,6 +50,8 @@ type serveConfig struct {
 
 	seal sealConfig
 
+	webhooks webhookConfig
+
 	nats      string // URL of external servers, empty for the one inside
 	natsCreds string
 	replicas  int
@@ -124,6 +126,7 @@ may publish to modelog.events.>.`,
 	f.IntVar(&cfg.replicas, "replicas", 0, "servers that hold a new log, with --nats (default 3 in a cluster, 1 on a server alone)")
 	f.StringVar(&cfg.localSources, "mlflow-local-sources", localAllowed, "allow or deny MLflow's versions with files on a local path, which are never opened")
 	cfg.seal.flags(f)
+	cfg.webhooks.flags(f)
 	f.BoolVar(&cfg.insecureNoAuth, "insecure-no-auth", false, "listen beyond loopback although nobody is authenticated")
 	return cmd
 }
@@ -170,6 +173,7 @@ type server struct {
 	lock      io.Closer // of a data directory that has no log, nil otherwise
 	log       servedLog
 	snapshots *snapshotKeeper
+	sweeper   *vaultSweeper
 	registrar *handlers.Registrar
 	verifier  *verify.Verifier
 	feed      sealFeed
@@ -273,6 +277,11 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	if err != nil {
 		return err
 	}
+	secrets, err := cfg.openVault(ctx, log, replicas)
+	if err != nil {
+		return err
+	}
+	s.sweeper = sweepVault(ctx, secrets, log, run, s.logger)
 	metrics := prometheus.NewRegistry()
 	dialect := mlflow.New(mlflow.Config{
 		Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now,
@@ -281,6 +290,7 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	lineage := openlineage.New(openlineage.Config{Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now, Logger: s.logger})
 	handler := api.New(api.Config{
 		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Verifier: s.verifier, Hub: s.hub, Sealer: sealer, Now: time.Now, NewID: newID,
+		Vault: secrets, SinksOverHTTP: cfg.webhooks.allowHTTP,
 		Release: release(), Hosts: cfg.allowedHosts, Logger: s.logger, Metrics: metrics,
 		OpenLineage: openlineage.Published, Mounts: slices.Concat(dialect.Mounts(), lineage.Mounts()),
 	})
@@ -418,6 +428,9 @@ func (s *server) close() error {
 	}
 	if sealer := s.feed.sealer.Load(); sealer != nil {
 		sealer.Stop(ctx)
+	}
+	if s.sweeper != nil {
+		s.sweeper.stop()
 	}
 	if s.snapshots != nil {
 		s.snapshots.stop(ctx, s.logger, s.registrar.Err() == nil)

@@ -23,6 +23,7 @@ import (
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/handlers/verify"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/modelog/modelog/schemas"
 	"github.com/oklog/ulid/v2"
@@ -41,6 +42,7 @@ type registry struct {
 	clock   *clock
 	check   validator.Validator
 	ended   endings // of verifications
+	vault   *vault.Vault
 }
 
 // clock goes on by a second whenever it is read.
@@ -117,7 +119,16 @@ func startRegistry(t *testing.T, log *natslog.Log, run *runner.Runner) *registry
 	if errs != nil {
 		t.Fatal(errs)
 	}
-	return &registry{T: t, clock: clock, check: check, ended: ended, handler: New(Config{
+	key, err := vault.NewKey([]byte("the key of the tests, 32 bytes.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := vault.Open(t.Context(), vault.Config{JetStream: log.JetStream, Key: key, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &registry{T: t, clock: clock, check: check, ended: ended, vault: secrets, handler: New(Config{
+		Vault:     secrets,
 		Registrar: registrar, Runner: run, Log: log, Principals: directory, Verifier: verifier, Now: clock.Now, NewID: ids,
 		Release: "test", Logger: logger, Metrics: prometheus.NewRegistry(),
 	})}

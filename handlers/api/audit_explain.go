@@ -62,6 +62,14 @@ func explainRoutes() []endpoint {
 				}
 				return c.explain(v, events.Resource{Root: events.Root{Kind: events.TargetRoot, ID: t.ID}}, showTarget(v, t, sequence), sequence)
 			}),
+		read("/v1/subscriptions/{id}/explain", "explainSubscription", summary, nil,
+			func(c *call, v projections.View) (answer[Explanation], error) {
+				shown, s, err := c.subscription(v)
+				if err != nil {
+					return answer[Explanation]{}, err
+				}
+				return c.explain(v, events.Resource{Root: events.Root{Kind: events.SubscriptionRoot, ID: s.ID}}, shown, shown.Sequence)
+			}),
 	}
 }
 
@@ -87,12 +95,12 @@ func (c *call) explain(v projections.View, r events.Resource, shown any, etag ui
 		}
 		left -= n
 	}
-	auditor := auditor{call: c, actors: map[string]*AuditActor{}}
+	actors := map[string]*AuditActor{}
 	for i := range fields {
 		if fields[i].Sequence == 0 {
 			fields[i].Sequence = slices.Min(revisions)
 		}
-		if err := auditor.attribute(v, &fields[i]); err != nil {
+		if err := c.attribute(v, &fields[i], actors); err != nil {
 			return answer[Explanation]{}, err
 		}
 	}
@@ -134,17 +142,23 @@ func explainBy(fields []ExplainedField, v projections.View, r events.Resource, s
 	return n, err
 }
 
-// attribute says of a field's event who did it, when and why.
-func (a auditor) attribute(v projections.View, f *ExplainedField) (err error) {
+// attribute says of a field's event who did it, when and why. It keeps whom it has
+// looked up in actors.
+func (c *call) attribute(v projections.View, f *ExplainedField, actors map[string]*AuditActor) (err error) {
 	e := v.AuditEntry(f.Sequence)
 	f.RecordedAt = events.FormatTime(v.At(f.Sequence).Recorded())
 	f.HappenedAt = f.RecordedAt
 	if !e.Occurred.IsZero() {
 		f.HappenedAt = events.FormatTime(e.Occurred)
 	}
-	f.Actor, f.Action, f.Reason = a.actor(e.Principal), actionOf(e.Type), e.Reason
+	actor, looked := actors[e.Principal]
+	if !looked {
+		actor = c.auditActor(e.Principal)
+		actors[e.Principal] = actor
+	}
+	f.Actor, f.Action, f.Reason = actor, actionOf(e.Type), e.Reason
 	if e.ReasonInLog {
-		f.Reason, err = a.reason(f.Sequence)
+		f.Reason, err = c.reason(f.Sequence)
 	}
 	return err
 }

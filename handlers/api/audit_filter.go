@@ -152,6 +152,8 @@ func auditedResource(v projections.View, text string) (events.Resource, error) {
 		return auditedModel(v, text, strings.Split(rest, "/"))
 	case kind == "targets" && rest != "":
 		return auditedTarget(v, rest)
+	case kind == "subscriptions" && rest != "":
+		return auditedSubscription(v, rest)
 	case kind == "datasets" && rest != "":
 		return auditedDataset(v, text, rest)
 	case strings.ContainsAny(text, "/@"):
@@ -247,6 +249,15 @@ func auditedTarget(v projections.View, name string) (events.Resource, error) {
 		return events.Resource{}, handlers.NotFoundError{What: handlers.CodeTargetNotFound, Name: name, Hint: "none had this name up to there"}
 	}
 	return events.Resource{Root: events.Root{Kind: events.TargetRoot, ID: id}}, nil
+}
+
+// auditedSubscription finds a subscription that is or was there.
+func auditedSubscription(v projections.View, text string) (events.Resource, error) {
+	id, err := ulid.ParseStrict(text)
+	if err != nil || !v.SubscriptionKnown(id) {
+		return events.Resource{}, handlers.NotFoundError{What: handlers.CodeSubscriptionNotFound, Name: text, Hint: "there was none up to there"}
+	}
+	return events.Resource{Root: events.Root{Kind: events.SubscriptionRoot, ID: id}}, nil
 }
 
 // auditedDataset finds a data set that anything speaks of.

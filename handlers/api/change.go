@@ -24,7 +24,7 @@ type FieldChange struct {
 }
 
 // changesOf compares what two views show of a resource: a Model, a VersionSummary,
-// an Alias, a Target or a Dataset. It gives the fields that differ, in the order in which they
+// an Alias, a Target, a Dataset or a Subscription. It gives the fields that differ, in the order in which they
 // are shown, those of a new or a gone resource all; none for one that neither view
 // has. Of tags and aliases each entry is a field. What moves along with whatever
 // else changes is left out: sequence and updated_at. The views are of one state,
@@ -86,6 +86,10 @@ func showResource(v projections.View, r events.Resource) (any, error) {
 		if t, sequence, ok := v.TargetByID(r.Root.ID); ok {
 			return showTarget(v, t, sequence), nil
 		}
+	case events.SubscriptionRoot:
+		if s, sequence, ok := v.Subscription(r.Root.ID); ok {
+			return showSubscription(v, s, sequence)
+		}
 	case events.RegistryRoot:
 		if r.Dataset != (events.DatasetName{}) {
 			return showDataset(v, r.Dataset), nil
@@ -128,7 +132,7 @@ type shownField struct {
 var shapeFields = func() map[reflect.Type][]shownField {
 	shapes := map[reflect.Type][]shownField{}
 	for _, shape := range []reflect.Type{
-		reflect.TypeFor[Model](), reflect.TypeFor[VersionSummary](), reflect.TypeFor[Version](), reflect.TypeFor[Alias](), reflect.TypeFor[Target](), reflect.TypeFor[Dataset](),
+		reflect.TypeFor[Model](), reflect.TypeFor[VersionSummary](), reflect.TypeFor[Version](), reflect.TypeFor[Alias](), reflect.TypeFor[Target](), reflect.TypeFor[Dataset](), reflect.TypeFor[Subscription](),
 	} {
 		shapes[shape] = readFields(shape)
 	}

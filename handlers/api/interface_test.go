@@ -157,6 +157,7 @@ func TestEveryWriteTakesAnETagAndAKey(t *testing.T) {
 	r.call("PUT", "/v1/targets/test/scorer", `{}`).want(200)
 	r.call("POST", "/v1/models/fraud/versions", `{"source":"s3://x"}`).want(201)
 	alias := strings.Trim(r.call("PUT", "/v1/models/fraud/aliases/best", `{"version":2}`).want(200).Header().Get("ETag"), `"`)
+	hook := "/v1/subscriptions/" + r.subscribe(`{"sink":"https://h"}`).ID
 	const (
 		model, version = "/v1/models/fraud", "/v1/models/fraud/versions/2"
 		target         = "/v1/targets/test/scorer"
@@ -184,6 +185,13 @@ func TestEveryWriteTakesAnETagAndAKey(t *testing.T) {
 		{"POST", "/v1/datasets/reinstate", "/v1/datasets/reinstate", `{"name":"more"}`, "last"},
 		{"POST", "/v1/models/{model}/rename", "/v1/models/churn/rename", `{"to":"turnover"}`, "/v1/models/churn"},
 		{"DELETE", "/v1/models/{model}", "/v1/models/turnover", "", "/v1/models/turnover"},
+		{"POST", "/v1/subscriptions", "/v1/subscriptions", `{"sink":"https://h"}`, "0"},
+		{"PATCH", "/v1/subscriptions/{id}", hook, `{"rate":1}`, hook},
+		{"PATCH", "/v1/subscriptions/{id}", hook, `{"sink":"https://other"}`, hook},
+		{"POST", "/v1/subscriptions/{id}/pause", hook + "/pause", `{}`, hook},
+		{"POST", "/v1/subscriptions/{id}/resume", hook + "/resume", `{}`, hook},
+		{"POST", "/v1/subscriptions/{id}/rotate-secret", hook + "/rotate-secret", `{}`, hook},
+		{"DELETE", "/v1/subscriptions/{id}", hook, "", hook},
 	}
 	for i, w := range writes {
 		if w.of[0] == '/' {
@@ -246,6 +254,7 @@ var asking = map[string]string{
 // Every read takes as_of, and says the sequence it was made on.
 func TestEveryReadTakesAMoment(t *testing.T) {
 	r := newRegistry(t)
+	hook := r.subscribe(`{"sink":"https://h"}`).ID
 	r.seed()
 	moment := decode[map[string]any](r.call("GET", "/v1/events/7", "").want(200))["time"].(string)
 	at, err := time.Parse(time.RFC3339, moment)
@@ -253,7 +262,7 @@ func TestEveryReadTakesAMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.call("PATCH", "/v1/models/fraud", `{"description":"later"}`).want(200)
-	there := strings.NewReplacer("{model}", "fraud", "{ref}", "1", "{environment}", "prod", "{name}", "scorer", "{sequence}", "7")
+	there := strings.NewReplacer("{id}", hook, "{model}", "fraud", "{ref}", "1", "{environment}", "prod", "{name}", "scorer", "{sequence}", "7")
 	for _, e := range (&server{}).routes() {
 		if e.method != http.MethodGet || e.timeless {
 			continue

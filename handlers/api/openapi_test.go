@@ -22,6 +22,7 @@ import (
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/subscription"
 )
 
 var update = flag.Bool("update", false, "write the generated documents anew")
@@ -102,6 +103,7 @@ var pathParameters = m{
 	"name":        m{"type": "string", "pattern": handlers.TargetPattern, "description": "Name of a target within its environment"},
 	"principal":   m{"type": "string", "minLength": 1, "maxLength": principals.MaxName, "description": "Id of a principal, or else its name"},
 	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
+	"id":          m{"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}$", "description": "Id of a subscription"},
 	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
 	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
 	"level":       m{"type": "string", "pattern": "^([0-7]|entries)$", "description": "Level of the tile, or entries"},
@@ -313,6 +315,8 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[AuditList](), reflect.TypeFor[AuditEntry](), reflect.TypeFor[AuditActor](), reflect.TypeFor[ResourceChange](), reflect.TypeFor[FieldChange](), reflect.TypeFor[Explanation](), reflect.TypeFor[ExplainedField](),
 	reflect.TypeFor[Principal](), reflect.TypeFor[PrincipalList](), reflect.TypeFor[Erased](),
 	reflect.TypeFor[PublishedList](), reflect.TypeFor[Published](),
+	reflect.TypeFor[Subscription](), reflect.TypeFor[SubscriptionWithSecret](), reflect.TypeFor[SubscriptionList](), reflect.TypeFor[NewSubscription](),
+	reflect.TypeFor[SubscriptionPatch](), reflect.TypeFor[SecretRotation](), reflect.TypeFor[handlers.Delivery](), reflect.TypeFor[subscription.Filter](),
 	reflect.TypeFor[Lineage](), reflect.TypeFor[LineageNode](), reflect.TypeFor[LineageEdge](), reflect.TypeFor[LineagePaths](),
 	reflect.TypeFor[LineageImpact](), reflect.TypeFor[LineageHit](), reflect.TypeFor[LineageRecording](), reflect.TypeFor[DatasetList](),
 	reflect.TypeFor[Dataset](), reflect.TypeFor[DatasetVersion](), reflect.TypeFor[WithdrawnDataset](),
@@ -357,6 +361,10 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 		return ref
 	}
 	s.components[name] = nil // it is being made
+	if t == reflect.TypeFor[subscription.Filter]() {
+		s.components[name] = filterSchema()
+		return ref
+	}
 	special := map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[jsontext.Value](): {Type: "object", Description: "A structured CloudEvent"},
 		reflect.TypeFor[events.Object]():  {Type: "object"},
@@ -364,6 +372,11 @@ func (s *shapeSchemas) named(t reflect.Type) m {
 		reflect.TypeFor[tagPatch](): {
 			Types: []string{"object", "null"}, AdditionalProperties: &jsonschema.Schema{Types: []string{"string", "null"}},
 		},
+		reflect.TypeFor[start]():                          {Types: []string{"string", "integer"}},
+		reflect.TypeFor[patchOf[int]]():                   {Types: []string{"integer", "null"}},
+		reflect.TypeFor[patchOf[[]string]]():              {Types: []string{"array", "null"}, Items: &jsonschema.Schema{Type: "string"}},
+		reflect.TypeFor[patchOf[[]subscription.Filter]](): {Types: []string{"array", "null"}, Items: &jsonschema.Schema{Ref: "#/components/schemas/Filter"}},
+		reflect.TypeFor[patchOf[protocolPatch]]():         protocolSchema(),
 		reflect.TypeFor[Transitions](): {AnyOf: []*jsonschema.Schema{
 			{Type: "string", Enum: []any{"any"}},
 			{Type: "array", MaxItems: &maxTransitions, Items: &jsonschema.Schema{
@@ -417,7 +430,8 @@ func mentions(t, shape reflect.Type) bool {
 func refine(t reflect.Type, schema *jsonschema.Schema) {
 	request := strings.Contains(t.PkgPath(), "handlers") && !strings.HasSuffix(t.PkgPath(), "/api") && t != reflect.TypeFor[handlers.FieldError]()
 	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]() || t == reflect.TypeFor[VerificationRequest]() ||
-		t == reflect.TypeFor[Hypothesis]() || t == reflect.TypeFor[SupposedRequest]()
+		t == reflect.TypeFor[Hypothesis]() || t == reflect.TypeFor[SupposedRequest]() ||
+		t == reflect.TypeFor[NewSubscription]() || t == reflect.TypeFor[SubscriptionPatch]() || t == reflect.TypeFor[SecretRotation]()
 	if !request {
 		schema.AdditionalProperties = nil
 	}
@@ -425,7 +439,7 @@ func refine(t reflect.Type, schema *jsonschema.Schema) {
 		if limit := limits[schemaName(t)+"."+name]; limit != nil {
 			limit(p)
 		}
-		if t == reflect.TypeFor[Patch]() {
+		if t == reflect.TypeFor[Patch]() || t == reflect.TypeFor[SubscriptionPatch]() {
 			continue // null removes
 		}
 		switch types := slices.DeleteFunc(p.Types, func(s string) bool { return s == "null" || s == "" }); len(types) {
@@ -500,74 +514,98 @@ const (
 
 // limits are those of the code, by shape and field.
 var limits = map[string]limit{
-	"ModelSpec.name":           longest(handlers.MaxName),
-	"ModelSpec.description":    longest(handlers.MaxDescription),
-	"ModelSpec.tags":           pairs(handlers.MaxTags, longest(handlers.MaxValue)),
-	"Patch.description":        longest(handlers.MaxDescription),
-	"Patch.tags":               patched(handlers.MaxTags, longest(handlers.MaxValue)),
-	"VersionSpec.source":       inBytes(handlers.MaxSourceBytes),
-	"VersionSpec.format":       longest(handlers.MaxShort),
-	"VersionSpec.semver":       longest(handlers.MaxShort),
-	"VersionSpec.bump":         oneOf("major", "minor", "patch", "auto"),
-	"VersionSpec.run_id":       longest(handlers.MaxShort),
-	"VersionSpec.run_link":     inBytes(handlers.MaxSourceBytes),
-	"VersionSpec.logged_model": longest(handlers.MaxShort),
-	"VersionSpec.version":      between(0, handlers.MaxVersion),
-	"VersionSpec.artifacts":    entries(handlers.MaxArtifacts),
-	"VersionSpec.datasets":     entries(handlers.MaxDatasets),
-	"VersionSpec.parameters":   pairs(handlers.MaxParameters, longest(handlers.MaxValue)),
-	"VersionSpec.metrics":      pairs(handlers.MaxMetrics),
-	"VersionSpec.base_model":   longest(handlers.MaxWhole),
-	"VersionSpec.tags":         pairs(handlers.MaxTags, longest(handlers.MaxValue)),
-	"VersionSpec.description":  longest(handlers.MaxDescription),
-	"Artifact.path":            longest(handlers.MaxSourceBytes),
-	"Artifact.sha256":          pattern(digestPattern),
-	"Artifact.size":            atLeast(0),
-	"Code.repository":          inBytes(handlers.MaxSourceBytes),
-	"Code.commit":              longest(handlers.MaxShort),
-	"Dataset.name":             longest(handlers.MaxSourceBytes),
-	"Dataset.digest":           pattern(datasetDigestPattern),
-	"Dataset.role":             pattern(handlers.RolePattern),
-	"ResourceChange.change":    oneOf(wasAdded, wasRemoved, wasChanged),
-	"Hypothesis.requests":      entries(handlers.MaxWhatIf),
-	"SupposedRequest.method":   oneOf(http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete),
-	"WhatIfResult.outcome":     oneOf(wouldWrite, wouldKeep, wouldRefuse),
-	"FieldChange.before":       anything,
-	"FieldChange.after":        anything,
-	"ExplainedField.value":     anything,
-	"LineageEdges.edges":       entries(handlers.MaxEdges),
-	"LineageEdges.reason":      longest(handlers.MaxReason),
-	"EdgeSpec.from":            inBytes(handlers.MaxNode),
-	"EdgeSpec.to":              inBytes(handlers.MaxNode),
-	"EdgeSpec.type":            oneOf("used", "wasGeneratedBy", "wasDerivedFrom", "hadMember", "specializationOf", "wasInformedBy", "wasAssociatedWith"),
-	"EdgeSpec.role":            pattern(handlers.RolePattern),
-	"DatasetChange.namespace":  inBytes(handlers.MaxSourceBytes),
-	"DatasetChange.name":       inBytes(handlers.MaxSourceBytes),
-	"DatasetChange.version":    longest(handlers.MaxShort),
-	"DatasetChange.digest":     longest(handlers.MaxShort),
-	"DatasetChange.reason":     longest(handlers.MaxReason),
-	"Promotion.to":             longest(handlers.MaxShort),
-	"Promotion.reason":         longest(handlers.MaxReason),
-	"Assignment.version":       atLeast(1),
-	"Assignment.if_version":    atLeast(0),
-	"Assignment.reason":        longest(handlers.MaxReason),
-	"TargetSpec.description":   longest(handlers.MaxDescription),
-	"Deployment.model":         longest(handlers.MaxName),
-	"Deployment.ref":           longest(handlers.MaxReference),
-	"Deployment.strategy":      oneOf(events.AllAtOnce),
-	"Deployment.reason":        longest(handlers.MaxReason),
-	"Deployment.if_generation": atLeast(0),
-	"Rollback.to":              atLeast(0),
-	"Rollback.reason":          longest(handlers.MaxReason),
-	"Deprecate.reason":         longest(handlers.MaxReason),
-	"Deprecate.sunset":         moment,
-	"Deprecate.replacement":    longest(handlers.MaxWhole),
-	"Restoration.reason":       longest(handlers.MaxReason),
-	"Renaming.to":              longest(handlers.MaxName),
-	"Renaming.reason":          longest(handlers.MaxReason),
-	"Withdrawal.reason":        longest(handlers.MaxReason),
-	"LifecycleSpec.stages":     entries(handlers.MaxStages, longest(handlers.MaxShort)),
-	"LifecycleSpec.archive":    longest(handlers.MaxShort),
-	"LifecycleSpec.exclusive":  entries(handlers.MaxStages, longest(handlers.MaxShort)),
-	"LifecycleSpec.reason":     longest(handlers.MaxReason),
+	"NewSubscription.types":              entries(subscription.MaxTypes, words(eventTypes())),
+	"NewSubscription.filters":            filterLimit,
+	"NewSubscription.sink":               inBytes(maxSink),
+	"NewSubscription.protocol":           oneOf(protocolHTTP),
+	"NewSubscription.description":        longest(handlers.MaxDescription),
+	"NewSubscription.format":             words(handlers.DeliveryFormats),
+	"NewSubscription.ordering":           words(handlers.DeliveryOrderings),
+	"NewSubscription.signature":          words(handlers.SignatureSchemes),
+	"NewSubscription.rate":               between(0, handlers.MaxDeliveryRate),
+	"NewSubscription.start":              both(pattern("^(now|[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"), about("now, the sequence of the first event to be delivered, or a time; now if absent")),
+	"NewSubscription.config":             noMembers,
+	"SubscriptionPatch.types":            entries(subscription.MaxTypes, words(eventTypes())),
+	"SubscriptionPatch.protocolsettings": settingsLimit,
+	"NewSubscription.protocolsettings":   settingsLimit,
+	"NewSubscription.source":             pattern("^urn:modelog:"),
+	"SubscriptionPatch.filters":          filterLimit,
+	"SubscriptionPatch.sink":             inBytes(maxSink),
+	"SubscriptionPatch.rate":             between(0, handlers.MaxDeliveryRate),
+	"SubscriptionPatch.description":      longest(handlers.MaxDescription),
+	"SubscriptionPatch.format":           nullOr(handlers.DeliveryFormats),
+	"SubscriptionPatch.ordering":         nullOr(handlers.DeliveryOrderings),
+	"SecretRotation.valid_for":           both(pattern(`^(0|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$`), about("A duration such as 24h, 168h at most; 24h if absent")),
+	"SecretRotation.reason":              longest(handlers.MaxReason),
+	"Delivery.reason":                    longest(handlers.MaxReason),
+	"ModelSpec.name":                     longest(handlers.MaxName),
+	"ModelSpec.description":              longest(handlers.MaxDescription),
+	"ModelSpec.tags":                     pairs(handlers.MaxTags, longest(handlers.MaxValue)),
+	"Patch.description":                  longest(handlers.MaxDescription),
+	"Patch.tags":                         patched(handlers.MaxTags, longest(handlers.MaxValue)),
+	"VersionSpec.source":                 inBytes(handlers.MaxSourceBytes),
+	"VersionSpec.format":                 longest(handlers.MaxShort),
+	"VersionSpec.semver":                 longest(handlers.MaxShort),
+	"VersionSpec.bump":                   oneOf("major", "minor", "patch", "auto"),
+	"VersionSpec.run_id":                 longest(handlers.MaxShort),
+	"VersionSpec.run_link":               inBytes(handlers.MaxSourceBytes),
+	"VersionSpec.logged_model":           longest(handlers.MaxShort),
+	"VersionSpec.version":                between(0, handlers.MaxVersion),
+	"VersionSpec.artifacts":              entries(handlers.MaxArtifacts),
+	"VersionSpec.datasets":               entries(handlers.MaxDatasets),
+	"VersionSpec.parameters":             pairs(handlers.MaxParameters, longest(handlers.MaxValue)),
+	"VersionSpec.metrics":                pairs(handlers.MaxMetrics),
+	"VersionSpec.base_model":             longest(handlers.MaxWhole),
+	"VersionSpec.tags":                   pairs(handlers.MaxTags, longest(handlers.MaxValue)),
+	"VersionSpec.description":            longest(handlers.MaxDescription),
+	"Artifact.path":                      longest(handlers.MaxSourceBytes),
+	"Artifact.sha256":                    pattern(digestPattern),
+	"Artifact.size":                      atLeast(0),
+	"Code.repository":                    inBytes(handlers.MaxSourceBytes),
+	"Code.commit":                        longest(handlers.MaxShort),
+	"Dataset.name":                       longest(handlers.MaxSourceBytes),
+	"Dataset.digest":                     pattern(datasetDigestPattern),
+	"Dataset.role":                       pattern(handlers.RolePattern),
+	"ResourceChange.change":              oneOf(wasAdded, wasRemoved, wasChanged),
+	"Hypothesis.requests":                entries(handlers.MaxWhatIf),
+	"SupposedRequest.method":             oneOf(http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete),
+	"WhatIfResult.outcome":               oneOf(wouldWrite, wouldKeep, wouldRefuse),
+	"FieldChange.before":                 anything,
+	"FieldChange.after":                  anything,
+	"ExplainedField.value":               anything,
+	"LineageEdges.edges":                 entries(handlers.MaxEdges),
+	"LineageEdges.reason":                longest(handlers.MaxReason),
+	"EdgeSpec.from":                      inBytes(handlers.MaxNode),
+	"EdgeSpec.to":                        inBytes(handlers.MaxNode),
+	"EdgeSpec.type":                      oneOf("used", "wasGeneratedBy", "wasDerivedFrom", "hadMember", "specializationOf", "wasInformedBy", "wasAssociatedWith"),
+	"EdgeSpec.role":                      pattern(handlers.RolePattern),
+	"DatasetChange.namespace":            inBytes(handlers.MaxSourceBytes),
+	"DatasetChange.name":                 inBytes(handlers.MaxSourceBytes),
+	"DatasetChange.version":              longest(handlers.MaxShort),
+	"DatasetChange.digest":               longest(handlers.MaxShort),
+	"DatasetChange.reason":               longest(handlers.MaxReason),
+	"Promotion.to":                       longest(handlers.MaxShort),
+	"Promotion.reason":                   longest(handlers.MaxReason),
+	"Assignment.version":                 atLeast(1),
+	"Assignment.if_version":              atLeast(0),
+	"Assignment.reason":                  longest(handlers.MaxReason),
+	"TargetSpec.description":             longest(handlers.MaxDescription),
+	"Deployment.model":                   longest(handlers.MaxName),
+	"Deployment.ref":                     longest(handlers.MaxReference),
+	"Deployment.strategy":                oneOf(events.AllAtOnce),
+	"Deployment.reason":                  longest(handlers.MaxReason),
+	"Deployment.if_generation":           atLeast(0),
+	"Rollback.to":                        atLeast(0),
+	"Rollback.reason":                    longest(handlers.MaxReason),
+	"Deprecate.reason":                   longest(handlers.MaxReason),
+	"Deprecate.sunset":                   moment,
+	"Deprecate.replacement":              longest(handlers.MaxWhole),
+	"Restoration.reason":                 longest(handlers.MaxReason),
+	"Renaming.to":                        longest(handlers.MaxName),
+	"Renaming.reason":                    longest(handlers.MaxReason),
+	"Withdrawal.reason":                  longest(handlers.MaxReason),
+	"LifecycleSpec.stages":               entries(handlers.MaxStages, longest(handlers.MaxShort)),
+	"LifecycleSpec.archive":              longest(handlers.MaxShort),
+	"LifecycleSpec.exclusive":            entries(handlers.MaxStages, longest(handlers.MaxShort)),
+	"LifecycleSpec.reason":               longest(handlers.MaxReason),
 }

@@ -30,7 +30,9 @@ type Published struct {
 	Sequence uint64         `json:"sequence,omitzero"`  // of the event on the log, or of the state in which it was so already
 	Resource string         `json:"resource,omitempty"` // what the event is about, absent for a refusal
 	Event    jsontext.Value `json:"event,omitempty"`    // on the log
-	Problem  *Problem       `json:"problem,omitempty"`  // that it was refused with
+	// Subscriptions are the ids of those that would be told of it, in a dry run.
+	Subscriptions []string `json:"subscriptions,omitempty"`
+	Problem       *Problem `json:"problem,omitempty"` // that it was refused with
 }
 
 // What can become of a published event.
@@ -457,7 +459,9 @@ func (p *proposal) supposed(c *call, fork projections.View, outcome handlers.Out
 		return Published{Outcome: publishedRefused, Problem: &shown}, nil //nolint:nilerr // it is the answer
 	case outcome.Written():
 		result = Published{Outcome: publishedEvent, Sequence: outcome.Sequence, Resource: outcome.Event.Subject}
-		result.Event, err = showEvent(outcome.Event)
+		if result.Event, err = showEvent(outcome.Event); err == nil {
+			result.Subscriptions, err = c.server.subscribers(fork.At(outcome.Sequence), outcome.Event)
+		}
 		return result, err
 	case outcome.Repeated:
 		result.Outcome = publishedRepeated

@@ -14,7 +14,9 @@ import (
 	"github.com/modelog/modelog/handlers/fanout"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/handlers/seal"
+	"github.com/modelog/modelog/handlers/subscription"
 	"github.com/modelog/modelog/handlers/verify"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/oklog/ulid/v2"
@@ -30,6 +32,13 @@ type Config struct {
 	Principals *principals.Directory
 	Verifier   *verify.Verifier // of the same log and state
 	Hub        *fanout.Hub      // of the same log, for live streams
+	// Vault keeps the endpoints of subscriptions; nil if there is none, so that
+	// nobody can subscribe.
+	Vault *vault.Vault
+	// Matchers has the compiled filters of subscriptions; nil for one of its own.
+	Matchers *subscription.Cache
+	// SinksOverHTTP takes sinks that are no https URLs.
+	SinksOverHTTP bool
 	// Sealer seals the log; nil if nobody does.
 	Sealer  *seal.Sealer
 	Now     func() time.Time
@@ -104,6 +113,9 @@ type Server struct {
 
 // New makes the API.
 func New(cfg Config) *Server {
+	if cfg.Matchers == nil {
+		cfg.Matchers = &subscription.Cache{}
+	}
 	s := &server{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(), streams: newStreams()}
 	s.writes = planner(s.routes())
 	for _, e := range s.routes() {
@@ -133,7 +145,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 
 func (s *server) routes() []endpoint {
 	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), auditRoutes(),
-		lineageRoutes(), datasetRoutes())
+		lineageRoutes(), datasetRoutes(), s.subscriptionRoutes())
 }
 
 // Header values that every answer has. Nobody changes them.

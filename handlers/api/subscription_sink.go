@@ -1,0 +1,104 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/modelog/modelog/handlers"
+)
+
+// Limits of a sink.
+const (
+	maxSink        = 2_048 // bytes
+	maxHeaders     = 20
+	maxHeaderName  = 100   // bytes
+	maxHeaderValue = 4_096 // bytes
+)
+
+// Headers that a subscription may not set: deliveries have them by themselves, or they
+// are about the connection.
+var (
+	ownHeaders = []string{
+		"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Keep-Alive",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	}
+	ownPrefixes = []string{"Webhook-", "Proxy-", "Ce-"}
+)
+
+// parseSink takes a URL to deliver to, and gives what of it may be shown.
+func (s *server) parseSink(text string) (shown string, err error) {
+	refuse := func(rule, format string, args ...any) (string, error) {
+		return "", handlers.InvalidField("/sink", rule, format, args...)
+	}
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return refuse("required", "is required")
+	case len(text) > maxSink:
+		return refuse("max_length", "has more than %d bytes", maxSink)
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return refuse("visible_ascii", "must be visible ASCII; percent-encode the rest, and write the host in Punycode")
+	case err != nil || u.Opaque != "" || u.Hostname() == "":
+		return refuse("url", "must be a URL such as https://hooks.example.com/modelog")
+	case u.User != nil:
+		return refuse("no_credentials", "must not name a user; put an Authorization header into /protocolsettings/headers")
+	case u.Fragment != "" || strings.HasSuffix(text, "#"):
+		return refuse("no_fragment", "must not have a fragment, which is never sent")
+	case u.Scheme != "https" && (u.Scheme != "http" || !s.cfg.SinksOverHTTP):
+		return refuse("https", "must be an https URL, unless the server allows others (--webhook-allow-http)")
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+// parseHeaders takes the headers of deliveries, and gives them with their names as HTTP
+// spells them.
+func parseHeaders(headers map[string]string) (map[string]string, error) {
+	const pointer = "/protocolsettings/headers"
+	if len(headers) > maxHeaders {
+		return nil, handlers.InvalidField(pointer, "max_items", "are more than %d", maxHeaders)
+	}
+	all := map[string]string{}
+	for name, value := range headers {
+		canonical := http.CanonicalHeaderKey(name)
+		at := string(jsontext.Pointer(pointer).AppendToken(name))
+		if err := checkHeader(at, name, canonical, value); err != nil {
+			return nil, err
+		}
+		if _, twice := all[canonical]; twice {
+			return nil, handlers.InvalidField(pointer, "duplicate", "have %s twice, in other letters", canonical)
+		}
+		all[canonical] = value
+	}
+	return all, nil
+}
+
+func checkHeader(at, name, canonical, value string) error {
+	own := slices.Contains(ownHeaders, canonical) ||
+		slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(canonical, prefix) })
+	switch {
+	case !isToken(name):
+		return handlers.InvalidField(at, "header_name", "is no name of a header of at most %d characters", maxHeaderName)
+	case own:
+		return handlers.InvalidField(at, "forbidden_header", "can't be set: deliveries have it by themselves, or the connection does")
+	case len(value) > maxHeaderValue:
+		return handlers.InvalidField(at, "max_length", "has more than %d bytes", maxHeaderValue)
+	case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }), strings.TrimSpace(value) != value:
+		return handlers.InvalidField(at, "header_value", "must be printable ASCII on one line, without spaces at the edges")
+	}
+	return nil
+}
+
+// isToken says whether a text can name a header (RFC 9110, 5.6.2).
+func isToken(s string) bool {
+	other := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	}
+	return s != "" && len(s) <= maxHeaderName && !strings.ContainsFunc(s, other)
+}
+
+// showSink shows where a sink is, without what may be a secret of it.
+func showSink(host string) string { return fmt.Sprintf("%s/...", host) }

@@ -1,0 +1,392 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
+	"github.com/modelog/modelog/projections"
+	"github.com/oklog/ulid/v2"
+)
+
+// The sink, the headers and the secrets of a subscription are put into the vault first,
+// under a new id, and the event that follows names it. What is refused after that, or
+// was asked before, leaves a record that is erased here; what a crash leaves, the
+// vault's sweep erases.
+
+// eraseTimeout bounds what is done after an answer is known.
+const eraseTimeout = 5 * time.Second
+
+// maxSecrets is how many secrets of one endpoint sign at once.
+const maxSecrets = 4
+
+// maxMeanwhile is how often a change is made anew since there was another in the
+// meantime.
+const maxMeanwhile = 4
+
+func (s *server) createSubscription() endpoint {
+	return endpoint{
+		method: http.MethodPost, path: "/v1/subscriptions", name: "createSubscription", summary: "Subscribe to events", status: http.StatusCreated,
+		body: reflect.TypeFor[NewSubscription](), answer: reflect.TypeFor[SubscriptionWithSecret](),
+		serve: func(c *call) error {
+			var body NewSubscription
+			if err := c.readSubscription(&body); err != nil {
+				return err
+			}
+			cmd, endpoint, err := c.newSubscription(&body)
+			if err != nil {
+				return err
+			}
+			cmd.Sink.CredentialID = c.newCredential()
+			outcome, err := c.withCredential(cmd, cmd.Sink.CredentialID, endpoint)
+			if err != nil {
+				return err
+			}
+			return c.answerWithSecret(http.StatusCreated, outcome)
+		},
+	}
+}
+
+// newSubscription checks all that can be checked without the state.
+func (c *call) newSubscription(body *NewSubscription) (*handlers.CreateSubscription, vault.Endpoint, error) {
+	fail := func(err error) (*handlers.CreateSubscription, vault.Endpoint, error) {
+		return nil, vault.Endpoint{}, err
+	}
+	if err := body.check(c.server.cfg.Runner.Now()); err != nil {
+		return fail(err)
+	}
+	spec, err := body.spec()
+	if err != nil {
+		return fail(err)
+	}
+	host, err := c.server.parseSink(body.Sink)
+	if err != nil {
+		return fail(err)
+	}
+	endpoint := vault.Endpoint{URL: body.Sink}
+	if endpoint.Header, err = parseHeaders(body.ProtocolSettings.Headers); err != nil {
+		return fail(err)
+	}
+	cmd := &handlers.CreateSubscription{Spec: spec, Sink: handlers.Sink{Host: host}}
+	if cmd.After, err = c.startAfter(body.Start); err != nil {
+		return fail(err)
+	}
+	if err := (&handlers.Request{Command: cmd}).Check(); err != nil {
+		return fail(err)
+	}
+	if c.server.cfg.Vault == nil {
+		return fail(noVault())
+	}
+	cmd.Sink.Endpoint = c.server.cfg.Vault.Fingerprint(endpoint.URL, endpoint.Header)
+	secret, _, err := vault.NewSecret(spec.Signature)
+	endpoint.Secrets = []vault.Secret{secret}
+	return cmd, endpoint, err
+}
+
+func (s *server) changeSubscription() endpoint {
+	return endpoint{
+		method: http.MethodPatch, path: "/v1/subscriptions/{id}", name: "changeSubscription", summary: "Change a subscription", status: http.StatusOK,
+		body: reflect.TypeFor[SubscriptionPatch](), answer: reflect.TypeFor[Subscription](),
+		serve: func(c *call) error {
+			var patch SubscriptionPatch
+			if err := c.readSubscription(&patch); err != nil {
+				return err
+			}
+			ch, err := patch.changes()
+			if err != nil {
+				return err
+			}
+			cmd := &handlers.ChangeSubscription{Subscription: c.r.PathValue("id"), Changes: ch}
+			outcome, err := c.change(cmd, &patch)
+			if err != nil {
+				return err
+			}
+			return c.answerSubscription(outcome)
+		},
+	}
+}
+
+// change asks for other settings, with another credential if the sink or its headers
+// change.
+func (c *call) change(cmd *handlers.ChangeSubscription, patch *SubscriptionPatch) (handlers.Outcome, error) {
+	if method := patch.ProtocolSettings.value.Method.value; method != nil {
+		if err := checkMethod(*method); err != nil {
+			return handlers.Outcome{}, err
+		}
+	}
+	if !patch.Sink.given && !patch.ProtocolSettings.given {
+		return c.do(cmd)
+	}
+	return c.replacing(func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
+		next, host, err := c.patched(patch, s.Settings.SinkHost, before)
+		if err != nil {
+			return nil, ulid.ULID{}, next, err
+		}
+		again := *cmd
+		again.Instead = s.Settings.CredentialID
+		again.Sink = &handlers.Sink{Host: host, CredentialID: c.newCredential(), Endpoint: c.server.fingerprint(patch)}
+		return &again, again.Sink.CredentialID, next, nil
+	})
+}
+
+// patched gives an endpoint with its changes. Headers don't go along to another host:
+// they may be secrets of the one before.
+func (c *call) patched(patch *SubscriptionPatch, host string, before vault.Endpoint) (next vault.Endpoint, nextHost string, err error) {
+	next, nextHost = before, host
+	headers := before.Header
+	if patch.Sink.given {
+		next.URL = ""
+		if patch.Sink.value != nil {
+			next.URL = *patch.Sink.value
+		}
+		if nextHost, err = c.server.parseSink(next.URL); err != nil {
+			return next, "", err
+		}
+		if nextHost != host {
+			headers = nil
+		}
+	}
+	next.Header, err = patch.headers(headers)
+	return next, nextHost, err
+}
+
+// fingerprint is of what a patch says of the endpoint.
+func (s *server) fingerprint(patch *SubscriptionPatch) [16]byte {
+	url, said := "", map[string]string{}
+	if patch.Sink.value != nil {
+		url = *patch.Sink.value
+	}
+	settings := patch.ProtocolSettings
+	if settings.null || settings.value.Headers.null {
+		said[""] = "removed"
+	}
+	for name, value := range settings.value.Headers.tags {
+		if said[name+":"] = "removed"; value.value != nil {
+			said[name+":"] = "=" + *value.value
+		}
+	}
+	return s.cfg.Vault.Fingerprint(url, said)
+}
+
+func (s *server) rotateSecret() endpoint {
+	return endpoint{
+		method: http.MethodPost, path: "/v1/subscriptions/{id}/rotate-secret", name: "rotateSecret",
+		summary: "Sign with another secret, and for some time with the old one too", status: http.StatusOK,
+		body: reflect.TypeFor[SecretRotation](), answer: reflect.TypeFor[SubscriptionWithSecret](),
+		serve: func(c *call) error {
+			var body SecretRotation
+			if err := c.readCommand(&body); err != nil {
+				return err
+			}
+			cmd := handlers.RotateSecret{Subscription: c.r.PathValue("id"), ValidFor: handlers.DefaultSecretOverlap, Reason: body.Reason}
+			if body.ValidFor != "" {
+				var err error
+				if cmd.ValidFor, err = time.ParseDuration(body.ValidFor); err != nil {
+					return handlers.InvalidField("/valid_for", "duration", "%.100q is no duration such as 24h or 30m", body.ValidFor)
+				}
+			}
+			if err := (&handlers.Request{Command: &cmd}).Check(); err != nil {
+				return err
+			}
+			outcome, err := c.rotate(cmd)
+			if err != nil {
+				return err
+			}
+			return c.answerWithSecret(http.StatusOK, outcome)
+		},
+	}
+}
+
+func (c *call) rotate(cmd handlers.RotateSecret) (handlers.Outcome, error) {
+	return c.replacing(func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
+		now := c.server.cfg.Now().UTC().Truncate(time.Millisecond)
+		next, again := before, cmd
+		secret, _, err := vault.NewSecret(s.Settings.Signature)
+		if err != nil {
+			return nil, ulid.ULID{}, next, err
+		}
+		again.CredentialID, again.Instead = c.newCredential(), s.Settings.CredentialID
+		next.Secrets = []vault.Secret{secret}
+		if cmd.ValidFor > 0 {
+			again.Until = now.Add(cmd.ValidFor)
+			next.Secrets = append(next.Secrets, stillValid(before.Secrets, now, again.Until)...)
+		}
+		return &again, again.CredentialID, next, nil
+	})
+}
+
+// stillValid gives the secrets that sign on, until a moment at the latest.
+func stillValid(secrets []vault.Secret, now, until time.Time) []vault.Secret {
+	var valid []vault.Secret
+	for _, s := range secrets {
+		if s.Until.IsZero() || s.Until.After(until) {
+			s.Until = until
+		}
+		if s.Until.After(now) && len(valid) < maxSecrets-1 {
+			valid = append(valid, s)
+		}
+	}
+	return valid
+}
+
+func (s *server) deleteSubscription() endpoint {
+	query := []parameter{reasonQuery}
+	e := remove("/v1/subscriptions/{id}", "deleteSubscription", "Delete a subscription, with all that waits to be delivered", query,
+		func(c *call) (handlers.Command, error) {
+			d, err := c.deletion()
+			return &handlers.DeleteSubscription{Subscription: c.r.PathValue("id"), Deletion: d}, err
+		})
+	e.serve = func(c *call) error {
+		cmd, err := e.command(c)
+		if err != nil {
+			return err
+		}
+		outcome, err := c.do(cmd)
+		if err != nil {
+			return err
+		}
+		if s, _, ok := c.server.cfg.Runner.At(outcome.Sequence - 1).Subscription(outcome.Resource.Root.ID); ok {
+			c.erase(s.Settings.CredentialID)
+		}
+		c.setSequence(outcome.Sequence, 0)
+		c.status = http.StatusNoContent
+		c.w.WriteHeader(c.status)
+		return nil
+	}
+	return e
+}
+
+func (c *call) newCredential() ulid.ULID { return c.server.cfg.NewID(c.server.cfg.Now()) }
+
+// replacing has a command made from the endpoint of the subscription of the path, and
+// erases the record that it replaces. If there was another change in the meantime, the
+// command is made anew.
+func (c *call) replacing(
+	build func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error),
+) (outcome handlers.Outcome, err error) {
+	if c.server.cfg.Vault == nil {
+		return outcome, noVault()
+	}
+	for range maxMeanwhile {
+		s, _, err := handlers.FindSubscription(c.server.cfg.Runner.Now(), c.r.PathValue("id"))
+		if err != nil {
+			return outcome, err
+		}
+		before, err := c.server.cfg.Vault.Get(c.r.Context(), s.Settings.CredentialID)
+		if errors.Is(err, vault.ErrUnknown) && c.moved(s) {
+			continue
+		}
+		if err != nil {
+			return outcome, c.vaultAway(err)
+		}
+		cmd, id, next, err := build(s, before)
+		if err != nil {
+			return outcome, err
+		}
+		outcome, err = c.withCredential(cmd, id, next)
+		if err == nil && outcome.Written() {
+			c.erase(s.Settings.CredentialID)
+		}
+		if handlers.CodeOf(err) != handlers.CodeCredentialChanged {
+			return outcome, err
+		}
+	}
+	return outcome, handlers.RuleError{Rule: handlers.CodeCredentialChanged, Detail: "the sink or the secret changes all the time; send it again"}
+}
+
+// moved says whether a subscription has another credential by now.
+func (c *call) moved(s *projections.Subscription) bool {
+	now, _, ok := c.server.cfg.Runner.Now().Subscription(s.ID)
+	return !ok || now.Settings.CredentialID != s.Settings.CredentialID
+}
+
+// withCredential puts an endpoint into the vault, and asks for the command that names
+// it.
+func (c *call) withCredential(cmd handlers.Command, id ulid.ULID, endpoint vault.Endpoint) (handlers.Outcome, error) {
+	if err := (&handlers.Request{Command: cmd}).Check(); err != nil {
+		return handlers.Outcome{}, err
+	}
+	if err := c.server.cfg.Vault.Put(c.r.Context(), id, endpoint); err != nil {
+		return handlers.Outcome{}, c.vaultAway(err)
+	}
+	outcome, err := c.do(cmd)
+	if !outcome.Written() && handlers.CodeOf(err) != handlers.CodeOutcomeUnknown {
+		c.erase(id)
+	}
+	return outcome, err
+}
+
+// erase overwrites a record that is needed no more. What fails the sweep does later.
+func (c *call) erase(id ulid.ULID) {
+	if c.server.cfg.Vault == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), eraseTimeout)
+	defer cancel()
+	if err := c.server.cfg.Vault.Delete(ctx, id); err != nil {
+		c.server.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "an endpoint's record is erased later", slog.String("error", err.Error()), slog.String("request_id", c.id))
+	}
+}
+
+func noVault() error {
+	return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "this server has no vault for webhooks' secrets, so that nobody can subscribe here"}
+}
+
+// vaultAway tells a client that the vault can't be used, and the log why.
+func (c *call) vaultAway(err error) error {
+	detail := "the vault of webhooks' secrets is away, nothing was written; send it again"
+	for _, known := range []error{vault.ErrKey, vault.ErrDamaged, vault.ErrUnknown} {
+		if errors.Is(err, known) {
+			detail = known.Error()
+		}
+	}
+	c.server.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelError, "the vault failed", slog.String("error", err.Error()), slog.String("request_id", c.id))
+	return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: detail, RetryAfter: time.Second}
+}
+
+func (c *call) answerSubscription(outcome handlers.Outcome) error {
+	shown, err := c.outcome(http.StatusOK, outcome)
+	if err == nil {
+		c.json(http.StatusOK, shown)
+	}
+	return err
+}
+
+// answerWithSecret shows the newest secret of a subscription as of an outcome: the one
+// that was just made. A repeated request has the answer of the first one, while that
+// secret is the newest.
+func (c *call) answerWithSecret(status int, outcome handlers.Outcome) error {
+	shown, err := c.outcome(status, outcome)
+	if err != nil {
+		return err
+	}
+	answer := SubscriptionWithSecret{Subscription: shown}
+	if id, err := ulid.ParseStrict(shown.Credential); err == nil {
+		endpoint, err := c.server.cfg.Vault.Get(c.r.Context(), id)
+		if err == nil && len(endpoint.Secrets) > 0 {
+			answer.Secret = endpoint.Secrets[0].Shown()
+		}
+	}
+	c.json(status, answer)
+	return nil
+}
+
+// outcome shows the subscription as of an outcome, and sets the headers of the answer.
+func (c *call) outcome(status int, outcome handlers.Outcome) (Subscription, error) {
+	c.wrote = outcome.Event
+	v := c.server.cfg.Runner.At(outcome.Sequence)
+	a, err := renderSubscription(c, v, outcome.Resource)
+	if err != nil {
+		return Subscription{}, err
+	}
+	c.setSequence(outcome.Sequence, a.etag)
+	if status == http.StatusCreated {
+		c.header("Location", "/v1/"+c.location(v, outcome.Resource))
+	}
+	return a.value, nil
+}
