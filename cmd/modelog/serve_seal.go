@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
@@ -25,6 +26,10 @@ const (
 	signingKeyFile = "signing.key"
 	nextKeySuffix  = ".next" // of a key that is to come into force
 )
+
+// reviewAfter is when the log is compared with its tree after a start: the first
+// requests come first.
+const reviewAfter = 30 * time.Second
 
 // sealConfig is what serve's flags say about sealing.
 type sealConfig struct {
@@ -58,6 +63,7 @@ func (s *server) startSealer(ctx context.Context, cfg serveConfig, run *runner.R
 	}
 	config := seal.Config{
 		Dir: filepath.Join(cfg.data, dataSeal), Log: s.log, Visible: run.Visible, Registry: registry, Key: key, Logger: s.logger,
+		ReviewAfter: reviewAfter,
 		Keys: func() []string {
 			var keys []string
 			for _, k := range run.Now().SigningKeys() {

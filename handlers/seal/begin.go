@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -110,6 +111,11 @@ func (s *Sealer) regrow(ctx context.Context, head tlog.Tree) (*tree, error) {
 // until then the proof of that head rests on tiles. It runs beside run.
 func (s *Sealer) review(head tlog.Tree, done chan<- struct{}) {
 	defer close(done)
+	select {
+	case <-time.After(s.cfg.ReviewAfter):
+	case <-s.ctx.Done():
+		return
+	}
 	err := s.compare(s.ctx, head)
 	switch {
 	case err == nil || s.ctx.Err() != nil:

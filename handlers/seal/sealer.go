@@ -29,7 +29,10 @@ type Config struct {
 	// nil if nobody else does.
 	Board    Board
 	Interval time.Duration // between two checkpoints, 1 s if 0
-	Logger   *slog.Logger  // nil means silence
+	// ReviewAfter is how long after Start the whole log is compared with the tree,
+	// which takes a core for some seconds a million events.
+	ReviewAfter time.Duration
+	Logger      *slog.Logger // nil means silence
 
 	// fault, unless nil, stands in the way of each step, for tests.
 	fault func(step string, do func() error) error
