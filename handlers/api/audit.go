@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"encoding/hex"
-	"maps"
 	"net/http"
 	"reflect"
 	"runtime"
@@ -196,7 +194,7 @@ func showEntry(v projections.View, e projections.AuditEntry, actor *AuditActor) 
 		shown.KeyHash = hex.EncodeToString(e.Key[:])
 	}
 	var err error
-	if shown.Changes, err = changesOf(before, after, e.Resource); err != nil {
+	if shown.Changes, err = changesNextTo(before, after, e.Resource); err != nil {
 		return shown, err
 	}
 	if shown.Changes == nil {
@@ -214,7 +212,7 @@ func showEntry(v projections.View, e projections.AuditEntry, actor *AuditActor) 
 func (shown *AuditEntry) addOthers(before, after projections.View, own events.Resource) error {
 	tried := 0
 	for r := range after.Touched(before.Sequence, after.Sequence) {
-		if r == own || looksSame(before, after, r) {
+		if r == own {
 			continue
 		}
 		if tried++; tried > maxTried {
@@ -224,7 +222,7 @@ func (shown *AuditEntry) addOthers(before, after projections.View, own events.Re
 			shown.AlsoMore++
 			continue
 		}
-		change, differs, err := changeOf(before, after, r)
+		change, differs, err := changeNextTo(before, after, r)
 		if err != nil {
 			return err
 		}
@@ -233,24 +231,6 @@ func (shown *AuditEntry) addOthers(before, after projections.View, own events.Re
 		}
 	}
 	return nil
-}
-
-// looksSame says of a model, which is touched by all that happens below it, whether
-// it is shown alike but for what moves along; no of anything else. It only saves
-// time: what it says no of is shown and compared.
-func looksSame(before, after projections.View, r events.Resource) bool {
-	if r.Root.Kind != events.ModelRoot || r.Version != 0 || r.Alias != "" {
-		return false
-	}
-	was, _, there := before.ModelByID(r.Root.ID)
-	is, _, still := after.ModelByID(r.Root.ID)
-	if !there || !still {
-		return false
-	}
-	now := *is
-	now.PackedTags, now.LastVersion, now.LiveVersions, now.UpdatedMilli = was.PackedTags, was.LastVersion, was.LiveVersions, was.UpdatedMilli
-	return bytes.Equal(was.PackedTags, is.PackedTags) && reflect.DeepEqual(*was, now) &&
-		maps.Equal(maps.Collect(before.Aliases(was.ID)), maps.Collect(after.Aliases(was.ID)))
 }
 
 // pathThen gives the path of a resource with the names after an event, or before
