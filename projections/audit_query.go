@@ -37,6 +37,9 @@ type AuditPage struct {
 	Visited int // events looked at
 }
 
+// usualAuditPage is how many entries there is room for at once.
+const usualAuditPage = 100
+
 // mostAuditVisits is how many events a page may look at: some milliseconds.
 const mostAuditVisits = 1 << 17
 
@@ -50,6 +53,7 @@ func (v View) Audit(ctx context.Context, q AuditQuery, limit int) (page AuditPag
 	if !ok {
 		return page, nil
 	}
+	page.Entries = make([]AuditEntry, 0, min(limit, usualAuditPage))
 	for {
 		sequence, more := w.step()
 		if !more {

@@ -122,7 +122,7 @@ func (c *call) auditPage(v projections.View, q projections.AuditQuery, page page
 	if err != nil {
 		return list, err
 	}
-	var entries []projections.AuditEntry
+	entries := found.Entries[:0]
 	for _, e := range found.Entries {
 		if e.ReasonInLog {
 			if e.Reason, err = c.reason(e.Sequence); err != nil {

@@ -118,6 +118,9 @@ func appendJSON(dst []byte, value any) ([]byte, error) {
 	if err != nil {
 		data, err = json.Marshal(value, jsonOptions)
 	}
+	if len(dst) == 0 {
+		return data, err
+	}
 	return append(dst, data...), err
 }
 
