@@ -41,9 +41,10 @@ type LineageReported struct {
 	Inputs     []DatasetVersion `json:"inputs,omitempty"`
 	Outputs    []DatasetVersion `json:"outputs,omitempty"`
 	Same       []SameDataset    `json:"same,omitempty"`
-	Code       *Code            `json:"code,omitempty"`  // that the job ran
-	Marks      []string         `json:"marks,omitempty"` // how the report strays from its format
-	Raw        string           `json:"raw,omitempty"`   // the report as it came, JSON
+	Derived    []DerivedDataset `json:"derived,omitempty"` // that were made of others, as far as it says so of each
+	Code       *Code            `json:"code,omitempty"`    // that the job ran
+	Marks      []string         `json:"marks,omitempty"`   // how the report strays from its format
+	Raw        string           `json:"raw,omitempty"`     // the report as it came, JSON
 }
 
 // SameDataset says that a data set has another name too, such as that of a table
@@ -51,6 +52,12 @@ type LineageReported struct {
 type SameDataset struct {
 	Dataset DatasetName `json:"dataset"`
 	Also    DatasetName `json:"also"`
+}
+
+// DerivedDataset says that a data set, or a version of one, was made of another.
+type DerivedDataset struct {
+	Dataset DatasetVersion `json:"dataset"`
+	From    DatasetVersion `json:"from"`
 }
 
 func (LineageReported) kind() string { return "lineage.reported.v1" }

@@ -26,6 +26,7 @@ const (
 	CodeRouteNotFound        Code = "route_not_found"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeUnsupportedMedia     Code = "unsupported_media_type"
+	CodeNotAcceptable        Code = "not_acceptable"
 	CodeForeignHost          Code = "foreign_host"
 	CodeEventTypeNotMapped   Code = "event_type_not_mapped"
 	CodeModelExists          Code = "model_exists"
@@ -119,6 +120,7 @@ var Errors = map[Code]Row{
 	CodePrincipalNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
 	CodeRouteNotFound:        {http.StatusNotFound, ExitNotFound, mlflowNoEndpoint, "No such resource"},
 	CodeMethodNotAllowed:     {http.StatusMethodNotAllowed, ExitInvalid, mlflowNoEndpoint, "Method not allowed"},
+	CodeNotAcceptable:        {http.StatusNotAcceptable, ExitInvalid, mlflowInvalid, "Not acceptable"},
 	CodeUnsupportedMedia:     {http.StatusUnsupportedMediaType, ExitInvalid, mlflowInvalid, "Unsupported media type"},
 	CodeForeignHost:          {http.StatusForbidden, ExitInvalid, mlflowDenied, "Host not allowed"},
 	CodeEventTypeNotMapped:   {http.StatusBadRequest, ExitInvalid, mlflowInvalid, "Event type is not taken"},

@@ -12,6 +12,7 @@ import (
 const (
 	MaxEdges     = 1_000
 	MaxRunInputs = 1_000 // data sets that a report names as inputs, and as outputs
+	MaxDerived   = 10_000
 	MaxMarks     = 100
 )
 
@@ -25,7 +26,8 @@ type LineageReport struct {
 	State     string                  `json:"state,omitempty"` // START, RUNNING, COMPLETE, ABORT, FAIL or OTHER
 	Inputs    []events.DatasetVersion `json:"inputs,omitempty"`
 	Outputs   []events.DatasetVersion `json:"outputs,omitempty"`
-	Same      []events.SameDataset    `json:"same,omitempty"` // other names of data sets
+	Same      []events.SameDataset    `json:"same,omitempty"`    // other names of data sets
+	Derived   []events.DerivedDataset `json:"derived,omitempty"` // data sets that were made of others
 	Code      *events.Code            `json:"code,omitempty"`
 	Marks     []string                `json:"marks,omitempty"` // how the report strays from its format
 	Raw       string                  `json:"raw,omitempty"`   // the report as it came
@@ -61,6 +63,11 @@ func (cmd *ReportLineage) check() error {
 		c.datasetVersion(element("/same", i, "dataset"), same.Dataset.All())
 		c.datasetVersion(element("/same", i, "also"), same.Also.All())
 	}
+	c.count("/derived", len(r.Derived), MaxDerived)
+	for i, d := range r.Derived {
+		c.datasetVersion(element("/derived", i, "dataset"), d.Dataset)
+		c.datasetVersion(element("/derived", i, "from"), d.From)
+	}
 	c.code(r.Code)
 	c.count("/marks", len(r.Marks), MaxMarks)
 	for i, mark := range r.Marks {
@@ -93,7 +100,7 @@ func (cmd *ReportLineage) decide(v projections.View, _ occasion) (decision, erro
 	r := cmd.Report
 	return write(events.LineageReported{
 		RegistryID: v.Registry().ID, Format: r.Format, RunID: r.RunID, ParentRun: r.ParentRun, Job: r.Job, State: r.State,
-		Inputs: r.Inputs, Outputs: r.Outputs, Same: r.Same, Code: r.Code, Marks: r.Marks, Raw: r.Raw,
+		Inputs: r.Inputs, Outputs: r.Outputs, Same: r.Same, Derived: r.Derived, Code: r.Code, Marks: r.Marks, Raw: r.Raw,
 	})
 }
 

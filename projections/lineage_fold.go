@@ -45,6 +45,11 @@ func (s *State) lineageReported(c change, e events.LineageReported) {
 		dataset, also := s.datasetNode(c.sequence, same.Dataset.All()), s.datasetNode(c.sequence, same.Also.All())
 		s.same(c.sequence, dataset, also)
 	}
+	for _, d := range e.Derived {
+		if dataset, from := s.datasetNode(c.sequence, d.Dataset), s.datasetNode(c.sequence, d.From); dataset != from {
+			l.edge(c.sequence, dataset, from, wasDerivedFrom, "", false)
+		}
+	}
 	if e.RunID == "" {
 		for _, d := range e.Outputs {
 			s.datasetNode(c.sequence, d)

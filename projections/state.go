@@ -15,7 +15,7 @@ import (
 
 // FoldVersion is part of every digest: it changes when the same log gives
 // another state than before.
-const FoldVersion = 6
+const FoldVersion = 7
 
 // State is the registry as its log tells it, with all of its past. One
 // goroutine at a time may call Apply, CutAfter and Settle; everything else is

@@ -145,6 +145,9 @@ func (c *client) exchange(ctx context.Context, method, path string, body any) ([
 	if response.StatusCode >= http.StatusBadRequest {
 		return nil, nil, problemOf(response, data)
 	}
+	for _, name := range response.Header.Values(api.WithdrawnHeader) {
+		_, _ = fmt.Fprintf(c.app.stderr, "modelog: warning: what runs now comes from withdrawn data: %s\n", name) // the answer says the rest
+	}
 	return data, response.Header, nil
 }
 

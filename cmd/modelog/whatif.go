@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
@@ -25,14 +28,22 @@ func (a *app) whatIfCommand() *cobra.Command {
 Several commands, each on what the earlier ones give, stand with a + between them;
 without any, they are read line by line from what is piped in. References are
 resolved by the registry, but where a command looks something up for itself, as
-alias set does, it finds what is so now. Exits with the code of the first refusal.`,
+alias set does, it finds what is so now. Exits with the code of the first refusal.
+
+With --event it is CloudEvents, as publish --batch takes them, in place of commands.`,
 		Example: `  modelog what-if promote fraud/8 Production --archive-existing
   modelog what-if deprecate fraud/7 --reason drift + deploy fraud/7 prod/scorer
-  modelog what-if --json < commands.txt`,
+  modelog what-if --json < commands.txt
+  modelog what-if --event @withdrawn.json`,
 	}
+	var given string
 	c := a.newClient(cmd.Flags())
 	cmd.Flags().SetInterspersed(false) // what follows a command's name is the command's
+	cmd.Flags().StringVar(&given, "event", "", "CloudEvents in JSON, one after another: the event itself, @ and a file, or - for what is piped in")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if given != "" {
+			return a.whatIfEvents(cmd.Context(), c, given, args)
+		}
 		lines, err := a.commandLines(args)
 		if err != nil {
 			return err
@@ -45,16 +56,73 @@ alias set does, it finds what is so now. Exits with the code of the first refusa
 			}
 			h.Requests = append(h.Requests, request)
 		}
-		w, err := call[api.WhatIf](cmd.Context(), c, http.MethodPost, "/v1/what-if", h)
-		if err != nil {
-			return err
-		}
-		if err := c.print(w, func(out io.Writer) error { return showWhatIf(out, lines, w) }); err != nil {
-			return err
-		}
-		return refusalOf(w)
+		return askWhatIf(cmd.Context(), c, h, lines)
 	}
 	return cmd
+}
+
+// askWhatIf shows what would become of a hypothesis, of whose parts there are the
+// words.
+func askWhatIf(ctx context.Context, c *client, h api.Hypothesis, words [][]string) error {
+	w, err := call[api.WhatIf](ctx, c, http.MethodPost, "/v1/what-if", h)
+	if err != nil {
+		return err
+	}
+	if err := c.print(w, func(out io.Writer) error { return showWhatIf(out, words, w) }); err != nil {
+		return err
+	}
+	return refusalOf(w)
+}
+
+// whatIfEvents asks about events in place of commands.
+func (a *app) whatIfEvents(ctx context.Context, c *client, given string, args []string) error {
+	if len(args) > 0 {
+		return usage("--event is in place of commands; ask of one after the other")
+	}
+	list, err := a.givenEvents(given)
+	if err != nil {
+		return err
+	}
+	words := make([][]string, len(list))
+	for i, raw := range list {
+		var e struct {
+			Type    string `json:"type"`
+			Subject string `json:"subject"`
+		}
+		if json.Unmarshal(raw, &e) != nil || e.Type == "" { // the registry says what is wrong with it
+			e.Type = "event"
+		}
+		words[i] = append([]string{strconv.Itoa(i + 1), e.Type}, strings.Fields(e.Subject)...)
+	}
+	return askWhatIf(ctx, c, api.Hypothesis{Events: list}, words)
+}
+
+// givenEvents reads events that are given as they are, in a file, or piped in.
+func (a *app) givenEvents(given string) (list []jsontext.Value, err error) {
+	var in io.Reader = strings.NewReader(given)
+	if name, isFile := strings.CutPrefix(given, "@"); isFile {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, usage("--event: %v", err)
+		}
+		defer file.Close() //nolint:errcheck // it is only read
+		in = file
+	} else if given == "-" {
+		in = a.stdin
+	}
+	dec := jsontext.NewDecoder(in)
+	for {
+		raw, err := dec.ReadValue()
+		switch {
+		case errors.Is(err, io.EOF) && len(list) > 0:
+			return list, nil
+		case errors.Is(err, io.EOF):
+			return nil, usage("--event: there is no event in it")
+		case err != nil:
+			return nil, usage("--event: event %d is not JSON: %v", len(list)+1, err)
+		}
+		list = append(list, raw.Clone())
+	}
 }
 
 // commandLines splits what was given at each +, or reads it.

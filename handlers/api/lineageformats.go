@@ -2,6 +2,9 @@ package api
 
 import (
 	"errors"
+	"fmt"
+	"mime"
+	"strconv"
 	"strings"
 
 	"github.com/modelog/modelog/events"
@@ -19,18 +22,88 @@ const (
 
 var lineageMedia = []string{dotMedia, svgMedia, provMedia}
 
-var formatQuery = parameter{"format", "string", "json, which is the default; dot (Graphviz), svg, or prov (W3C PROV-JSON)"}
+var formatQuery = parameter{"format", "string", "json, dot (Graphviz), svg, or prov (W3C PROV-JSON); else as Accept says, and JSON for one that takes anything"}
+
+// lineageFormats are the formats by their media types, the ones to prefer first.
+var lineageFormats = []struct{ media, format string }{
+	{jsonMedia, "json"}, {dotMedia, "dot"}, {svgMedia, "svg"}, {provMedia, "prov"},
+}
+
+// notAcceptableError says that nothing of what is accepted can be made.
+type notAcceptableError struct{ why string }
+
+func (notAcceptableError) Code() handlers.Code { return handlers.CodeNotAcceptable }
+func (e notAcceptableError) Error() string     { return e.why }
+
+// lineageFormat gives the format that format names or, without one, the one that
+// Accept prefers. It fails with a notAcceptableError.
+func (c *call) lineageFormat() (string, error) {
+	if c.query.Has("format") {
+		return c.query.Get("format"), nil
+	}
+	accept := strings.Join(c.r.Header.Values("Accept"), ",")
+	if strings.TrimSpace(accept) == "" {
+		return "json", nil
+	}
+	best, format := 0.0, ""
+	for _, f := range lineageFormats {
+		if q := qualityOf(f.media, accept); q > best {
+			best, format = q, f.format
+		}
+	}
+	if format == "" {
+		return "", notAcceptableError{fmt.Sprintf("the Accept is %q; the lineage can be %s, %s, %s or %s", accept, jsonMedia, dotMedia, svgMedia, provMedia)}
+	}
+	return format, nil
+}
+
+// qualityOf gives how welcome a media type is, from 0 to 1, as the most specific
+// range of an Accept header says (RFC 9110, 12.5.1). What can't be read says nothing.
+func qualityOf(media, accept string) (quality float64) {
+	kind, _, _ := strings.Cut(media, "/")
+	specific := 0
+	for part := range strings.SplitSeq(accept, ",") {
+		accepted, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		at := 0
+		switch accepted {
+		case media:
+			at = 3
+		case kind + "/*":
+			at = 2
+		case "*/*":
+			at = 1
+		}
+		if at <= specific {
+			continue
+		}
+		specific, quality = at, 1
+		if q, err := strconv.ParseFloat(params["q"], 64); err == nil && q >= 0 && q <= 1 {
+			quality = q
+		}
+	}
+	return quality
+}
 
 // lineageAs shows a part of the graph in the format that is asked for.
 func (c *call) lineageAs(v projections.View, l Lineage) (answer[Lineage], error) {
-	switch format := c.query.Get("format"); format {
+	format, err := c.lineageFormat()
+	if err != nil {
+		return answer[Lineage]{}, err
+	}
+	c.header("Vary", "Accept")
+	switch format {
 	case "", "json":
 		return answer[Lineage]{value: l}, nil
 	case "dot":
 		return answer[Lineage]{shown: lineageformat.DOT(withdrawnIn(v, l)), media: dotMedia}, nil
 	case "svg":
 		data, err := lineageformat.SVG(withdrawnIn(v, l))
-		if tooMany, ok := errors.AsType[lineageformat.TooManyError](err); ok {
+		if tooMany, ok := errors.AsType[lineageformat.TooManyError](err); ok && !c.query.Has("format") {
+			return answer[Lineage]{}, notAcceptableError{fmt.Sprintf("can't be %s: %v", svgMedia, tooMany)}
+		} else if ok {
 			return answer[Lineage]{}, handlers.InvalidField("format", "too_many_"+tooMany.What, "can't be svg: %v", tooMany)
 		}
 		return answer[Lineage]{shown: data, media: svgMedia}, err

@@ -280,6 +280,8 @@ func errorsOf(e endpoint) []int {
 		return []int{400, 403, 404, 500, 503}
 	case e.timeless:
 		return []int{403, 404, 500, 503}
+	case e.path == "/v1/lineage":
+		return []int{400, 403, 404, 406, 500, 503}
 	case e.method == http.MethodGet:
 		return []int{400, 403, 404, 500, 503}
 	case e.body == nil:
@@ -568,6 +570,7 @@ var limits = map[string]limit{
 	"Dataset.role":                       pattern(handlers.RolePattern),
 	"ResourceChange.change":              oneOf(wasAdded, wasRemoved, wasChanged),
 	"Hypothesis.requests":                entries(handlers.MaxWhatIf),
+	"Hypothesis.events":                  entries(handlers.MaxWhatIf),
 	"SupposedRequest.method":             oneOf(http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete),
 	"WhatIfResult.outcome":               oneOf(wouldWrite, wouldKeep, wouldRefuse),
 	"FieldChange.before":                 anything,

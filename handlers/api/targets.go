@@ -65,7 +65,9 @@ func renderTarget(c *call, v projections.View, r events.Resource) (answer[Target
 	}
 	if routes, _, ok := v.Routes(t.ID); ok {
 		for _, variant := range routes.Variants {
-			c.warn(v, events.VersionID{ModelID: variant.ModelID, Version: variant.Version})
+			id := events.VersionID{ModelID: variant.ModelID, Version: variant.Version}
+			c.warn(v, id)
+			c.warnOfData(v, id)
 		}
 	}
 	return answer[Target]{value: showTarget(v, t, sequence), etag: sequence}, nil

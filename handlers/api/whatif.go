@@ -5,18 +5,23 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/cloudevents"
 	"github.com/modelog/modelog/projections"
 )
 
-// Hypothesis has requests as they would be sent, to be answered without being
-// carried out.
+// Hypothesis has requests as they would be sent, or events as they would be
+// published, to be answered without being carried out.
 type Hypothesis struct {
-	Requests []SupposedRequest `json:"requests"` // in their order, each on what the earlier ones give
+	Requests []SupposedRequest `json:"requests,omitempty"` // in their order, each on what the earlier ones give
+	// Events are CloudEvents in JSON, as POST /v1/events takes them, in place of
+	// requests.
+	Events []jsontext.Value `json:"events,omitempty"`
 }
 
 // SupposedRequest is a request that writes an event.
@@ -32,7 +37,7 @@ type SupposedRequest struct {
 // WhatIf is what would become of requests. Nothing of it was written.
 type WhatIf struct {
 	Sequence uint64           `json:"sequence"` // of the state that the requests were decided on
-	Results  []WhatIfResult   `json:"results"`  // one of each request
+	Results  []WhatIfResult   `json:"results"`  // one of each request or event
 	Changes  []ResourceChange `json:"changes"`  // what all of it together would change, as in a Diff
 	More     bool             `json:"more,omitzero"`
 }
@@ -58,17 +63,18 @@ const maxWhatIfChanges = maxLimit
 func (s *server) whatIfRoutes() []endpoint {
 	return []endpoint{{
 		method: http.MethodPost, path: "/v1/what-if", name: "whatIf",
-		summary: "Say what requests would change, without carrying them out", status: http.StatusOK, timeless: true,
+		summary: "Say what requests or events would change, without carrying them out", status: http.StatusOK, timeless: true,
 		body: reflect.TypeFor[Hypothesis](), answer: reflect.TypeFor[WhatIf](), serve: s.whatIf,
 	}}
 }
 
-// supposedCall is one request of a hypothesis.
+// supposedCall is one request, or one event, of a hypothesis.
 type supposedCall struct {
 	*call
 
 	request handlers.Request
-	err     error // why there is no request
+	err     error     // why there is no request
+	event   *proposal // nil for a request
 }
 
 func (s *server) whatIf(c *call) error {
@@ -76,15 +82,9 @@ func (s *server) whatIf(c *call) error {
 	if err := c.readCommand(&h); err != nil {
 		return err
 	}
-	if n := len(h.Requests); n == 0 || n > handlers.MaxWhatIf {
-		return handlers.InvalidField("/requests", "items", "must have 1 to %d requests", handlers.MaxWhatIf)
-	}
-	calls := make([]supposedCall, len(h.Requests))
-	for i, r := range h.Requests {
-		var err error
-		if calls[i], err = s.supposed(c, "/requests/"+strconv.Itoa(i), r); err != nil {
-			return err
-		}
+	calls, err := s.supposedAll(c, h)
+	if err != nil {
+		return err
 	}
 	answer, err := s.suppose(c, calls)
 	if err != nil {
@@ -93,6 +93,53 @@ func (s *server) whatIf(c *call) error {
 	c.setSequence(answer.Sequence, 0)
 	c.json(http.StatusOK, answer)
 	return nil
+}
+
+// supposedAll makes the requests of a hypothesis. It takes requests or events, and
+// not both: which of them would come first nobody could say.
+func (s *server) supposedAll(c *call, h Hypothesis) (calls []supposedCall, err error) {
+	switch requests, given := len(h.Requests), len(h.Events); {
+	case requests > 0 && given > 0:
+		return nil, handlers.InvalidField("/events", "not_with_requests", "must not be given together with requests; ask of one after the other")
+	case given > handlers.MaxWhatIf:
+		return nil, handlers.InvalidField("/events", "items", "must have 1 to %d events", handlers.MaxWhatIf)
+	case given > 0:
+		return s.supposedEvents(c, h.Events)
+	case requests == 0 || requests > handlers.MaxWhatIf:
+		return nil, handlers.InvalidField("/requests", "items", "must have 1 to %d requests", handlers.MaxWhatIf)
+	}
+	calls = make([]supposedCall, len(h.Requests))
+	for i, r := range h.Requests {
+		if calls[i], err = s.supposed(c, "/requests/"+strconv.Itoa(i), r); err != nil {
+			return nil, err
+		}
+	}
+	return calls, nil
+}
+
+// supposedEvents reads events as a batch that is published, and makes the requests
+// that they would be. What is wrong with one is a part of the answer.
+func (s *server) supposedEvents(c *call, list []jsontext.Value) ([]supposedCall, error) {
+	batch := slices.Concat([]byte("["), bytes.Join(valuesOf(list), []byte(",")), []byte("]"))
+	items, _, err := cloudevents.Decode(http.Header{"Content-Type": {cloudevents.BatchMedia}}, batch)
+	if err != nil {
+		return nil, err
+	}
+	calls := make([]supposedCall, len(items))
+	for i, item := range items {
+		p := s.propose(c, item, true)
+		p.at = "/events/" + strconv.Itoa(i)
+		calls[i] = supposedCall{call: c, request: p.request, err: p.err, event: &p}
+	}
+	return calls, nil
+}
+
+func valuesOf(list []jsontext.Value) [][]byte {
+	values := make([][]byte, len(list))
+	for i, v := range list {
+		values[i] = v
+	}
+	return values
 }
 
 // supposed finds the endpoint that a request would go to, and has it make its
@@ -166,7 +213,9 @@ func (s *server) suppose(c *call, calls []supposedCall) (WhatIf, error) {
 	var requests []handlers.Request
 	for _, supposed := range calls {
 		if supposed.err == nil {
-			supposed.request.Principal, supposed.request.CorrelationID = c.knownPrincipal(), c.id
+			if supposed.event == nil { // an event's is told by its attributes
+				supposed.request.Principal, supposed.request.CorrelationID = c.knownPrincipal(), c.id
+			}
 			requests = append(requests, supposed.request)
 		}
 	}
@@ -198,7 +247,7 @@ func (c *call) knownPrincipal() string {
 
 func (c supposedCall) result(fork projections.View, s handlers.Supposed) (WhatIfResult, error) {
 	if s.Err != nil {
-		p := c.problemOf(s.Err)
+		p := c.problemWith(s.Err)
 		return WhatIfResult{Outcome: wouldRefuse, Problem: &p}, nil //nolint:nilerr // the problem tells it
 	}
 	if !s.Outcome.Written() {
@@ -206,6 +255,18 @@ func (c supposedCall) result(fork projections.View, s handlers.Supposed) (WhatIf
 	}
 	event, err := showEvent(s.Outcome.Event)
 	return WhatIfResult{Outcome: wouldWrite, Resource: s.Outcome.Event.Subject, Event: event}, err
+}
+
+// problemWith shows a refusal. That of an event says where in the event the reason
+// lies.
+func (c supposedCall) problemWith(err error) Problem {
+	if c.event == nil {
+		return c.problemOf(err)
+	}
+	if c.err == nil { // else it was located when the event was read
+		err = c.event.located(err)
+	}
+	return c.event.problem(c.call, err)
 }
 
 // compare says what differs between the state and the fork.

@@ -40,7 +40,9 @@ type Event struct {
 	// once, in the order of the event. Those that only the lineage facet names come
 	// last.
 	Inputs, Outputs []Dataset
-	Dataset         *Dataset // of a data set event
+	// Derived are the data sets that lineage facets say were made of others.
+	Derived []Derivation
+	Dataset *Dataset // of a data set event
 	// Marks are what was lenient about reading it.
 	Marks []Mark
 	// Raw is the event as it came, without white space around it.
@@ -72,6 +74,15 @@ type Code struct {
 // DatasetName is what a data set is called within a namespace.
 type DatasetName struct{ Namespace, Name string }
 
+// VersionedName is a data set, or a version of one.
+type VersionedName struct {
+	DatasetName
+	Version string // empty for none
+}
+
+// Derivation says that a data set was made of another.
+type Derivation struct{ Dataset, From VersionedName }
+
 // Dataset is a data set as an event mentions it.
 type Dataset struct {
 	DatasetName
@@ -80,6 +91,8 @@ type Dataset struct {
 	Version string
 	// Symlinks are other names of the same data set.
 	Symlinks []DatasetName
+	// Sources are what its lineage facet says flows into it.
+	Sources []DatasetName
 	// Lifecycle is what happened to the data set, such as DROP or RENAME, empty if
 	// the event doesn't say; Previous is the name before a RENAME.
 	Lifecycle string

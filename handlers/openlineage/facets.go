@@ -103,10 +103,10 @@ func (p *parser) code(all facets) *Code {
 // the first doesn't say.
 func (p *parser) datasets(pointer string, list []wireDataset) []Dataset {
 	all := make([]Dataset, 0, len(list))
-	places := make(map[versionedName]int, len(list))
+	places := make(map[VersionedName]int, len(list))
 	for i := range list {
 		d := p.dataset(fmt.Sprintf("%s/%d", pointer, i), &list[i])
-		key := versionedName{d.DatasetName, d.Version}
+		key := VersionedName{d.DatasetName, d.Version}
 		if at, ok := places[key]; ok {
 			all[at].add(d)
 			continue
@@ -117,15 +117,15 @@ func (p *parser) datasets(pointer string, list []wireDataset) []Dataset {
 	return all
 }
 
-type versionedName struct {
-	DatasetName
-	version string
-}
-
 func (d *Dataset) add(o Dataset) {
 	for _, s := range o.Symlinks {
 		if !slices.Contains(d.Symlinks, s) {
 			d.Symlinks = append(d.Symlinks, s)
+		}
+	}
+	for _, s := range o.Sources {
+		if !slices.Contains(d.Sources, s) {
+			d.Sources = append(d.Sources, s)
 		}
 	}
 	if d.Lifecycle == "" {
@@ -142,6 +142,7 @@ func (p *parser) dataset(pointer string, w *wireDataset) Dataset {
 	d.Version = p.datasetVersion(pointer, w.Facets)
 	d.Symlinks = p.symlinks(pointer, w.Facets, d.DatasetName)
 	p.lifecycle(pointer, w.Facets, &d)
+	d.Sources = p.datasetLineage(pointer, w.Facets)
 	for _, name := range slices.Sorted(maps.Keys(w.Facets)) {
 		var b base
 		if json.Unmarshal(w.Facets[name], &b) == nil && b.Deleted {
@@ -213,70 +214,4 @@ func (p *parser) lifecycle(pointer string, all facets, d *Dataset) {
 		previous := DatasetName(*f.Previous)
 		d.Previous = &previous
 	}
-}
-
-// entity is a node in a lineage facet: what flows into a data set or a job.
-type entity struct {
-	Namespace string   `json:"namespace"`
-	Name      string   `json:"name"`
-	Type      string   `json:"type"`
-	Inputs    []entity `json:"inputs"`
-	Fields    map[string]struct {
-		Inputs []entity `json:"inputs"`
-	} `json:"fields"`
-}
-
-// readLineage adds the data sets that only the lineage facets of the run and the
-// job name. Which of them flows into which is finer than a run can say, and stays
-// in the raw event: to take every input for a source of every output errs on the
-// side that hides nothing.
-func (p *parser) readLineage(w *wireEvent) {
-	if w.Run != nil {
-		p.lineage("/run", w.Run.Facets)
-	}
-	if w.Job != nil {
-		p.lineage("/job", w.Job.Facets)
-	}
-}
-
-func (p *parser) lineage(at string, all facets) {
-	var f struct {
-		Entries []entity `json:"entries"`
-		Lineage []entity `json:"lineage"` // as drafts of the facet call them
-	}
-	if !p.facet(all, at, "lineage", &f) {
-		return
-	}
-	inputs, outputs := namesOf(p.event.Inputs), namesOf(p.event.Outputs)
-	for _, e := range slices.Concat(f.Entries, f.Lineage) {
-		p.event.Outputs = outputs.with(p.event.Outputs, e)
-		sources := e.Inputs
-		for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
-			sources = append(sources, e.Fields[name].Inputs...)
-		}
-		for _, source := range sources {
-			p.event.Inputs = inputs.with(p.event.Inputs, source)
-		}
-	}
-}
-
-// names are those of a list of data sets.
-type names map[DatasetName]bool
-
-func namesOf(all []Dataset) names {
-	known := names{}
-	for _, d := range all {
-		known[d.DatasetName] = true
-	}
-	return known
-}
-
-// with gives the list with an entity, unless it is there already, or no data set.
-func (known names) with(all []Dataset, e entity) []Dataset {
-	name := DatasetName{e.Namespace, e.Name}
-	if known[name] || e.Namespace == "" || e.Name == "" || !strings.EqualFold(e.Type, "DATASET") {
-		return all
-	}
-	known[name] = true
-	return append(all, Dataset{DatasetName: name})
 }

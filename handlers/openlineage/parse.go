@@ -116,6 +116,7 @@ func (p *parser) read(w *wireEvent) {
 	case KindDataset:
 		d := p.dataset("/dataset", w.Dataset)
 		p.event.Dataset = &d
+		p.readSources(&d)
 		return
 	}
 	p.event.Inputs = p.datasets("/inputs", w.Inputs)

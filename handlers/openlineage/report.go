@@ -28,6 +28,9 @@ func command(e Event) *handlers.ReportLineage {
 	default:
 	}
 	r.Same = same(same(r.Same, e.Inputs), e.Outputs)
+	if e.Kind != KindRun || e.State == StateComplete {
+		r.Derived = derived(e.Derived)
+	}
 	if e.Parent != nil {
 		r.ParentRun = e.Parent.RunID
 	}
@@ -69,10 +72,25 @@ func designRun(j Job) string {
 func versions(all []Dataset) []events.DatasetVersion {
 	list := make([]events.DatasetVersion, len(all))
 	for i, d := range all {
-		list[i] = events.DatasetVersion{Namespace: d.Namespace, Name: d.Name, Version: d.Version}
-		if digestPattern.MatchString(d.Version) {
-			list[i].Version, list[i].Digest = "", d.Version
-		}
+		list[i] = version(VersionedName{d.DatasetName, d.Version})
+	}
+	return list
+}
+
+func version(d VersionedName) events.DatasetVersion {
+	if digestPattern.MatchString(d.Version) {
+		return events.DatasetVersion{Namespace: d.Namespace, Name: d.Name, Digest: d.Version}
+	}
+	return events.DatasetVersion{Namespace: d.Namespace, Name: d.Name, Version: d.Version}
+}
+
+// derived gives what was made of what. Of a run it holds only once the run is
+// complete: of one that fails later nothing comes, and until then, as after it, what
+// the run reads and makes says all of it but which came of which.
+func derived(all []Derivation) []events.DerivedDataset {
+	var list []events.DerivedDataset
+	for _, d := range all {
+		list = append(list, events.DerivedDataset{Dataset: version(d.Dataset), From: version(d.From)})
 	}
 	return list
 }

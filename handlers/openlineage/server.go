@@ -36,19 +36,20 @@ func New(cfg Config) *Server { return &Server{cfg} }
 
 // Mounts gives the routes for the API's server: the paths of the specification,
 // and those below /api/v1 that Marquez made and every client uses unless told
-// otherwise.
+// otherwise, with Marquez's question for the lineage of a node.
 func (s *Server) Mounts() []api.Mount {
 	return []api.Mount{
-		s.mount("/api/v1/lineage", (*call).event),
-		s.mount("/lineage", (*call).event),
-		s.mount("/api/v1/lineage/batch", (*call).batch),
-		s.mount("/lineage/batch", (*call).batch),
+		s.mount(http.MethodPost, "/api/v1/lineage", (*call).event),
+		s.mount(http.MethodPost, "/lineage", (*call).event),
+		s.mount(http.MethodPost, "/api/v1/lineage/batch", (*call).batch),
+		s.mount(http.MethodPost, "/lineage/batch", (*call).batch),
+		s.mount(http.MethodGet, "/api/v1/lineage", (*call).lineage),
 	}
 }
 
-func (s *Server) mount(path string, serve func(*call) error) api.Mount {
+func (s *Server) mount(method, path string, serve func(*call) error) api.Mount {
 	return api.Mount{
-		Method: http.MethodPost, Path: path,
+		Method: method, Path: path,
 		Serve: func(w http.ResponseWriter, r *http.Request, id string) int {
 			c := &call{server: s, w: w, r: r, id: id}
 			if err := serve(c); err != nil {
