@@ -121,12 +121,14 @@ func (p *nodeParts) version(s string, n *events.LineageNode) (rest string) {
 	return s
 }
 
-// namespaceEnd gives where the name begins, after the colon of the namespace.
+// namespaceEnd gives where the name begins, after the colon of the namespace. A
+// colon after an @ or a # is that of a version or a digest.
 func namespaceEnd(s string) int {
-	scheme, rest, ok := strings.Cut(s, ":")
-	if !ok {
+	colon := strings.IndexAny(s, ":@#")
+	if colon < 0 || s[colon] != ':' {
 		return 0
 	}
+	scheme, rest := s[:colon], s[colon+1:]
 	if !strings.HasPrefix(rest, "//") {
 		return len(scheme) + 1
 	}
@@ -199,7 +201,7 @@ func NodeName(v projections.View, n events.LineageNode) string {
 func namespacedName(n events.LineageNode) string {
 	name := encodedFor(n.Name, "%@#")
 	scheme, rest, ok := strings.Cut(n.Namespace, "://")
-	if ok && scheme != "" && !strings.ContainsAny(scheme, ":%") {
+	if ok && scheme != "" && !strings.ContainsAny(scheme, ":%@#") {
 		return scheme + "://" + encodedFor(rest, "%:") + ":" + name
 	}
 	if strings.HasPrefix(name, "//") {
@@ -208,7 +210,7 @@ func namespacedName(n events.LineageNode) string {
 	if n.Namespace == "" && !strings.Contains(name, ":") {
 		return name
 	}
-	return encodedFor(n.Namespace, "%:") + ":" + name
+	return encodedFor(n.Namespace, "%:@#") + ":" + name
 }
 
 // encodedFor percent-encodes the given characters.
