@@ -76,7 +76,7 @@ func TestEveryCodeIsInTheTableOfErrors(t *testing.T) {
 func TestEveryRowOfTheTableIsWhole(t *testing.T) {
 	exits := map[int][]int{ // the statuses that go with each exit code, as interface.md has them
 		ExitInternal:    {500},
-		ExitInvalid:     {400, 403, 405, 413, 415},
+		ExitInvalid:     {400, 403, 405, 406, 413, 415},
 		ExitNotFound:    {404},
 		ExitConflict:    {409, 412, 422},
 		ExitRule:        {409},

@@ -97,7 +97,7 @@ func (c *sealCrashes) round(ctx context.Context) error {
 		case err := <-ended:
 			return errors.Join(errors.New("the load ended before the kill"), err)
 		case <-time.After(10 * time.Millisecond):
-			if err := c.watch(ctx); err != nil {
+			if _, err := c.watch(ctx); err != nil {
 				return err
 			}
 		}
@@ -126,11 +126,13 @@ func (c *sealCrashes) settle(ctx context.Context) error {
 	if n := c.last().Tree.N; uint64(n) > state.Sequence {
 		return fmt.Errorf("a head of %d events was shown, and there are %d", n, state.Sequence)
 	}
-	for limit := time.Now().Add(5 * time.Second); uint64(c.last().Tree.N) < state.Sequence; { // as is promised
+	shown := false // by this server
+	for limit := time.Now().Add(5 * time.Second); !shown || uint64(c.last().Tree.N) < state.Sequence; { // as is promised
 		if time.Now().After(limit) {
 			return fmt.Errorf("of %d events %d are sealed after 5 s", state.Sequence, c.last().Tree.N)
 		}
-		if err := c.watch(ctx); err != nil {
+		var err error
+		if shown, err = c.watch(ctx); err != nil {
 			return err
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -138,24 +140,24 @@ func (c *sealCrashes) settle(ctx context.Context) error {
 	return c.consistent(ctx)
 }
 
-// watch looks at the head that is shown.
-func (c *sealCrashes) watch(ctx context.Context) error {
+// watch looks at the head that is shown, if there is one yet.
+func (c *sealCrashes) watch(ctx context.Context) (shown bool, err error) {
 	data, err := c.checker.body(ctx, "/log/checkpoint")
 	if err != nil {
-		return nil //nolint:nilerr // there is none yet
+		return false, nil //nolint:nilerr // there is none yet
 	}
 	head, err := seal.OpenCheckpoint(data, c.origin, c.keys...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch last := c.last().Tree; {
 	case head.Tree == last:
 	case head.Tree.N <= last.N:
-		return fmt.Errorf("the head of %d events (%v) was shown after that of %d (%v)", head.Tree.N, head.Tree.Hash, last.N, last.Hash)
+		return true, fmt.Errorf("the head of %d events (%v) was shown after that of %d (%v)", head.Tree.N, head.Tree.Hash, last.N, last.Hash)
 	default:
 		c.seen = append(c.seen, head)
 	}
-	return nil
+	return true, nil
 }
 
 // consistent proves that each head is the beginning of the last one: with the tiles
