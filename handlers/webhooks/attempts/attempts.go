@@ -1,0 +1,246 @@
+// Package attempts keeps the journal of deliveries: the JetStream stream
+// MODELOG_ATTEMPTS, with one message for each attempt, kept for a fortnight and within
+// a size.
+//
+// It does not belong here what follows from an attempt.
+package attempts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/modelog/modelog/events/natslog/streams"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+)
+
+const (
+	streamName    = "MODELOG_ATTEMPTS"
+	subjectPrefix = "modelog.attempts."
+
+	maxAge   = 14 * 24 * time.Hour
+	maxBytes = 1 << 30
+
+	// MaxBody is how much of an endpoint's answer is kept, in bytes.
+	MaxBody = 20_000
+
+	// What a call of List reads at most, and of it between two looks at where it is.
+	maxVisited = 2_000
+	maxWindow  = 512
+)
+
+// ErrStream says that the stream is not as the journal needs it.
+var ErrStream = errors.New("the stream of the attempts is configured otherwise")
+
+// Attempt is one try to deliver an event.
+type Attempt struct {
+	Subscription ulid.ULID `json:"subscription_id"`
+	Sequence     uint64    `json:"sequence"` // of the event
+	Number       int       `json:"attempt"`  // counts from 1
+	StartedAt    time.Time `json:"started_at"`
+	Milliseconds float64   `json:"duration_ms"`
+	Status       int       `json:"status,omitzero"` // of HTTP, 0 without an answer
+	Class        string    `json:"class"`           // "ok", or what went wrong, in one word
+	Body         string    `json:"body,omitempty"`  // the beginning of the answer's
+	NextAt       time.Time `json:"next_at,omitzero"`
+	Replay       ulid.ULID `json:"replay,omitzero"` // the job it was for
+	Dead         bool      `json:"dead,omitzero"`   // it was the last one, and failed
+}
+
+// ClassOK is the class of an attempt that was answered with 2xx.
+const ClassOK = "ok"
+
+// ClassUnrenderable is the class of an attempt that was never sent, since the event has
+// no body in the format of the subscription.
+const ClassUnrenderable = "unrenderable"
+
+// Filter chooses attempts; zero fields choose all.
+type Filter struct {
+	Sequence uint64
+	Status   int
+	Class    string
+}
+
+func (f Filter) passes(a *Attempt) bool {
+	return (f.Status == 0 || a.Status == f.Status) && (f.Class == "" || a.Class == f.Class)
+}
+
+// Config is what a journal needs.
+type Config struct {
+	// JetStream gives the server that the stream is on. It is asked anew for every
+	// call, since an embedded server may be started anew.
+	JetStream func() jetstream.JetStream
+	Replicas  int // of the stream, 1 if 0
+}
+
+// Journal has the attempts. It is safe for concurrent use.
+type Journal struct{ cfg Config }
+
+func streamConfig(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: streamName, Description: "Attempts to deliver events to subscribers",
+		Subjects: []string{subjectPrefix + ">"}, Storage: jetstream.FileStorage, Replicas: max(replicas, 1),
+		MaxAge: maxAge, MaxBytes: maxBytes, Discard: jetstream.DiscardOld, Compression: jetstream.S2Compression,
+	}
+}
+
+// rules are the parts of the configuration that the journal's meaning depends on; an
+// operator may keep more or less of it.
+var rules = []streams.Rule{
+	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{Field: "max_msgs_per_subject", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgsPerSubject, 0) }},
+	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+}
+
+// Open makes the stream if it isn't there. One that is there isn't changed: it fails
+// with ErrStream if that would be needed.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	want := streamConfig(cfg.Replicas)
+	stream, err := streams.Ensure(ctx, cfg.JetStream(), want)
+	if err != nil {
+		return nil, err
+	}
+	if err := streams.Check(&stream.CachedInfo().Config, &want, rules, ErrStream); err != nil {
+		return nil, err
+	}
+	return &Journal{cfg}, nil
+}
+
+func subject(subscription ulid.ULID, sequence uint64) string {
+	return subjectPrefix + subscription.String() + "." + strconv.FormatUint(sequence, 10)
+}
+
+// Record writes an attempt down. It fails with the client's errors.
+func (j *Journal) Record(ctx context.Context, a *Attempt) error {
+	if len(a.Body) > MaxBody {
+		a.Body = a.Body[:MaxBody]
+	}
+	a.Body = strings.ToValidUTF8(a.Body, "�")
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if _, err := j.cfg.JetStream().Publish(ctx, subject(a.Subscription, a.Sequence), data, jetstream.WithExpectStream(streamName)); err != nil {
+		return fmt.Errorf("record an attempt: %w", err)
+	}
+	return nil
+}
+
+// List gives attempts of a subscription, the last ones first, and at most limit. next,
+// unless 0, is the before of the call that goes on; before is 0 for the first. A page
+// may have fewer than there are, even none, when a filter passes few: a call reads a
+// bounded part of the journal. It fails with the client's errors.
+func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, before uint64, limit int) (page []Attempt, next uint64, err error) {
+	stream, err := j.cfg.JetStream().Stream(ctx, streamName)
+	if err != nil {
+		return nil, 0, err
+	}
+	filter := subjectPrefix + subscription.String() + ".*"
+	if f.Sequence != 0 {
+		filter = subject(subscription, f.Sequence)
+	}
+	state := stream.CachedInfo().State
+	high := state.LastSeq
+	if before != 0 {
+		high = min(high, before-1)
+	}
+	// The server reads forwards only: so windows of the stream are read, from its end. An
+	// empty one costs one request, and the next is twice as wide.
+	visited := 0
+	for width := uint64(maxWindow / 2); high >= max(state.FirstSeq, 1); {
+		low := high - min(width, high) + 1
+		window, all, err := between(ctx, stream, filter, low, high)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case !all:
+			width /= 2
+			continue
+		case len(window) == 0:
+			width *= 2
+		}
+		for _, e := range slices.Backward(window) {
+			if !f.passes(&e.Attempt) {
+				continue
+			}
+			if page = append(page, e.Attempt); len(page) >= limit {
+				return page, e.at, nil
+			}
+		}
+		high = low - 1
+		if visited += len(window); visited >= maxVisited {
+			return page, low, nil
+		}
+	}
+	return page, 0, nil
+}
+
+// entry is an attempt, and where it is in the stream.
+type entry struct {
+	Attempt
+	at uint64
+}
+
+// between gives the attempts of a part of the stream, in order, unless they are more
+// than a window.
+func between(ctx context.Context, stream jetstream.Stream, filter string, low, high uint64) (window []entry, all bool, err error) {
+	for len(window) < maxWindow {
+		m, err := stream.GetMsg(ctx, low, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Sequence > high {
+			return window, true, nil
+		}
+		if err != nil {
+			return nil, false, fmt.Errorf("read the attempts: %w", err)
+		}
+		e := entry{at: m.Sequence}
+		if err := json.Unmarshal(m.Data, &e.Attempt); err != nil {
+			return nil, false, fmt.Errorf("read the attempts: %w", err)
+		}
+		window, low = append(window, e), m.Sequence+1
+	}
+	return nil, false, nil
+}
+
+// Delivered says whether an attempt that is still known has delivered an event.
+func (j *Journal) Delivered(ctx context.Context, subscription ulid.ULID, sequence uint64) (bool, error) {
+	stream, err := j.cfg.JetStream().Stream(ctx, streamName)
+	if err != nil {
+		return false, err
+	}
+	for from := uint64(1); ; {
+		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject(subscription, sequence)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, nil
+		}
+		var a Attempt
+		if err == nil {
+			err = json.Unmarshal(m.Data, &a)
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the attempts: %w", err)
+		}
+		if a.Class == ClassOK {
+			return true, nil
+		}
+		from = m.Sequence + 1
+	}
+}
+
+// Forget removes the attempts of a subscription.
+func (j *Journal) Forget(ctx context.Context, subscription ulid.ULID) error {
+	stream, err := j.cfg.JetStream().Stream(ctx, streamName)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subjectPrefix+subscription.String()+".>"))
+	}
+	return err
+}
