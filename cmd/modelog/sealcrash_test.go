@@ -126,7 +126,7 @@ func (c *sealCrashes) settle(ctx context.Context) error {
 	if n := c.last().Tree.N; uint64(n) > state.Sequence {
 		return fmt.Errorf("a head of %d events was shown, and there are %d", n, state.Sequence)
 	}
-	shown := false // by this server
+	shown := false                                                                                      // by this server
 	for limit := time.Now().Add(5 * time.Second); !shown || uint64(c.last().Tree.N) < state.Sequence; { // as is promised
 		if time.Now().After(limit) {
 			return fmt.Errorf("of %d events %d are sealed after 5 s", state.Sequence, c.last().Tree.N)
