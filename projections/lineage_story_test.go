@@ -98,6 +98,14 @@ func (l *worldLineage) report(w *world, e events.Event, d events.LineageReported
 			l.add(w, events.LineageEdge{From: b, To: a, Type: events.AlternateOf}, false)
 		}
 	}
+	for _, derived := range d.Derived {
+		made, from := derived.Dataset.Node(), derived.From.Node()
+		l.speakOf(w, made)
+		l.speakOf(w, from)
+		if made != from {
+			l.add(w, events.LineageEdge{From: made, To: from, Type: events.WasDerivedFrom}, false)
+		}
+	}
 	if d.RunID == "" {
 		for _, out := range d.Outputs {
 			l.speakOf(w, out.Node())
@@ -454,11 +462,15 @@ func reportLineage(t *rapid.T, _ *world, _ ulid.ULID) events.Data {
 	if rapid.IntRange(0, 5).Draw(t, "named twice") == 0 {
 		same = append(same, events.SameDataset{Dataset: dataset.Draw(t, "one").DatasetName(), Also: dataset.Draw(t, "other").DatasetName()})
 	}
+	var derived []events.DerivedDataset
+	if rapid.IntRange(0, 5).Draw(t, "derived") == 0 {
+		derived = append(derived, events.DerivedDataset{Dataset: dataset.Draw(t, "made"), From: dataset.Draw(t, "of")})
+	}
 	if rapid.IntRange(0, 9).Draw(t, "of no run") == 0 {
-		return events.LineageReported{RegistryID: registryID, Format: events.OpenLineage, Same: same, Outputs: rapid.SliceOfN(dataset, 1, 2).Draw(t, "outputs")}
+		return events.LineageReported{RegistryID: registryID, Format: events.OpenLineage, Same: same, Derived: derived, Outputs: rapid.SliceOfN(dataset, 1, 2).Draw(t, "outputs")}
 	}
 	return events.LineageReported{
-		Same:       same,
+		Same: same, Derived: derived,
 		RegistryID: registryID, Format: events.OpenLineage, RunID: rapid.SampledFrom(someRuns[1:]).Draw(t, "run"),
 		ParentRun: rapid.SampledFrom(someRuns).Draw(t, "parent"), Job: events.Job{Namespace: "airflow", Name: rapid.SampledFrom([]string{"clean", "fit"}).Draw(t, "job")},
 		State:  rapid.SampledFrom([]string{events.RunStart, events.RunRunning, events.RunComplete, events.RunComplete, events.RunFail, events.RunAbort, events.RunOther}).Draw(t, "state"),

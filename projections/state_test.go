@@ -355,7 +355,7 @@ func full() []events.Event {
 		events.LineageReported{
 			RegistryID: registryID, Format: events.OpenLineage, RunID: "r", ParentRun: "p", Job: events.Job{Namespace: "j", Name: "k"}, State: events.RunComplete,
 			Inputs: []events.DatasetVersion{payments}, Outputs: []events.DatasetVersion{{Name: "o"}}, Same: []events.SameDataset{{Dataset: payments.DatasetName(), Also: events.DatasetName{Name: "o"}}}, Code: &events.Code{Repository: "r", Commit: "d"},
-			Marks: []string{"m"}, Raw: "{}",
+			Derived: []events.DerivedDataset{{Dataset: events.DatasetVersion{Name: "o"}, From: payments}}, Marks: []string{"m"}, Raw: "{}",
 		},
 		events.LineageRecorded{RegistryID: registryID, Edges: []events.LineageEdge{{
 			From: events.VersionID{ModelID: m, Version: 1}.Node(), To: payments.Node(), Type: events.WasDerivedFrom, Role: "test",

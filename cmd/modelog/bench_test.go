@@ -248,7 +248,7 @@ func benchMeasures(t *testing.T, program string) {
 			t.Errorf("figures are missing: %+v", c)
 		}
 	}
-	if report.History == nil || len(report.History.Rows) != 6 {
+	if report.History == nil || len(report.History.Rows) != 12 {
 		t.Fatalf("the history is missing: %+v", report.History)
 	}
 	for _, row := range report.History.Rows {
