@@ -12,9 +12,12 @@ import (
 
 func (a *app) webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "webhook", GroupID: "registry", Short: "Have events delivered to URLs, and see to the subscriptions",
-		Long: `Have events delivered to URLs, and see to the subscriptions. A delivery is signed
-as Standard Webhooks has it; the secret is shown once, when it is made.`,
+		Use: "webhook", GroupID: "registry", Short: "See to the subscriptions that events are to be delivered to",
+		Long: `See to the subscriptions that events are to be delivered to. A delivery will be
+signed as Standard Webhooks has it; the secret is shown once, when it is made.
+
+Nothing is delivered yet: this build keeps the subscriptions, and tells a dry run of
+an event which of them it would go to.`,
 	}
 	cmd.AddCommand(
 		a.webhookCreateCommand(), a.webhookListCommand(), a.webhookGetCommand(), a.webhookChangeCommand(), a.webhookPauseCommand(),
