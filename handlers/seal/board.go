@@ -29,32 +29,11 @@ func boardConfig(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// boardRules are the parts of the configuration that could lose the newest
-// checkpoint.
-var boardRules = []streams.Rule{
-	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
-	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
-	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
-}
-
 // OpenBoard makes the stream if it isn't there. One that is there isn't changed:
 // it fails with ErrStream if that would be needed. js is asked anew for every
 // call.
 func OpenBoard(ctx context.Context, js func() jetstream.JetStream, replicas int) (*StreamBoard, error) {
-	want := boardConfig(replicas)
-	stream, err := streams.Ensure(ctx, js(), want)
-	if err != nil {
-		return nil, err
-	}
-	if err := streams.Check(&stream.CachedInfo().Config, &want, boardRules, ErrStream); err != nil {
+	if _, err := streams.Open(ctx, js(), boardConfig(replicas), streams.Lasting, ErrStream); err != nil {
 		return nil, err
 	}
 	return &StreamBoard{js}, nil

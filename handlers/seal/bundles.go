@@ -52,22 +52,7 @@ func (b *bundles) add(sequence uint64, record []byte) {
 	b.growing = AppendEntry(b.growing, record)
 	b.count, b.last = place+1, sequence
 	if b.count == tileWidth {
-		b.write(int64(sequence-1) / tileWidth)
-	}
-}
-
-// write puts the bundle that became full in its place, if it can.
-func (b *bundles) write(n int64) {
-	path := b.path(n)
-	packed := b.packer.EncodeAll(b.growing, nil)
-	err := os.WriteFile(path+".new", packed, 0o600)
-	if os.IsNotExist(err) {
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.WriteFile(path+".new", packed, 0o600)
-		}
-	}
-	if err == nil {
-		_ = os.Rename(path+".new", path) // proofs take longer without it
+		_ = putFile(b.path(int64(sequence-1)/tileWidth), b.packer.EncodeAll(b.growing, nil)) // proofs take longer without it
 	}
 }
 

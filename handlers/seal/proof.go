@@ -77,9 +77,11 @@ func (s *Sealer) Prove(ctx context.Context, sequence uint64) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	if record := s.bundles.record(sequence); record != nil && s.Err() == nil {
-		if p, err := prove(head, t, sequence, record); err == nil {
-			return p, nil
+	if s.Err() == nil {
+		if record := s.bundles.record(sequence); record != nil {
+			if p, err := prove(head, t, sequence, record); err == nil {
+				return p, nil
+			}
 		}
 	}
 	stored, err := s.cfg.Log.Get(ctx, sequence)

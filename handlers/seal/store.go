@@ -74,7 +74,11 @@ func (s *store) path(t tlog.Tile) string {
 
 // writeTileAlone leaves it to chance when the tile is durable.
 func (s *store) writeTileAlone(t tlog.Tile, data []byte) error {
-	path := s.path(t)
+	return putFile(s.path(t), data)
+}
+
+// putFile puts a file in its place whole, or leaves what was there.
+func putFile(path string, data []byte) error {
 	err := os.WriteFile(path+".new", data, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {

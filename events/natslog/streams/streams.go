@@ -1,9 +1,9 @@
 // Package streams makes and checks the JetStream streams that modelog keeps: the
 // log's own, and those of what is kept beside it, each in a package of its own that
-// says what its stream must be like.
+// says what its stream must be like. What several of them must not lose is named once,
+// here.
 //
-// It does not belong here what is on a stream, or what may differ of its
-// configuration.
+// It does not belong here what is on a stream, or what one of them alone asks for.
 package streams
 
 import (
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -52,6 +53,39 @@ func Check(found, want *jetstream.StreamConfig, rules []Rule, mismatch error) er
 	}
 	return nil
 }
+
+// Open ensures a stream and checks it. It fails like both.
+func Open(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, rules []Rule, mismatch error) (jetstream.Stream, error) {
+	stream, err := Ensure(ctx, js, want)
+	if err != nil {
+		return nil, err
+	}
+	return stream, Check(&stream.CachedInfo().Config, &want, rules, mismatch)
+}
+
+// Lasting are the parts of a configuration that could lose the last message of a
+// subject.
+var Lasting = []Rule{
+	{"subjects", func(c *jetstream.StreamConfig) any { return c.Subjects }},
+	{"retention", func(c *jetstream.StreamConfig) any { return c.Retention }},
+	{"storage", func(c *jetstream.StreamConfig) any { return c.Storage }},
+	{"discard", func(c *jetstream.StreamConfig) any { return c.Discard }},
+	{"max_msgs", func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
+	{"max_bytes", func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
+	{"max_age", func(c *jetstream.StreamConfig) any { return c.MaxAge }},
+	{"no_ack", func(c *jetstream.StreamConfig) any { return c.NoAck }},
+	{"sealed", func(c *jetstream.StreamConfig) any { return c.Sealed }},
+	{"mirror", func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
+	{"sources", func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
+}
+
+// Erasable are those too that could change a message, or keep one from being erased.
+var Erasable = append(slices.Clip(Lasting),
+	Rule{"discard_new_per_subject", func(c *jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
+	Rule{"max_msgs_per_subject", func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
+	Rule{"deny_delete", func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
+	Rule{"republish", func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
+)
 
 // Moved says whether a publish was refused since the stream has moved on: two codes
 // mean it.

@@ -105,12 +105,7 @@ var rules = []streams.Rule{
 // Open makes the stream if it isn't there. One that is there isn't changed: it fails
 // with ErrStream if that would be needed.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
-	want := streamConfig(cfg.Replicas)
-	stream, err := streams.Ensure(ctx, cfg.JetStream(), want)
-	if err != nil {
-		return nil, err
-	}
-	if err := streams.Check(&stream.CachedInfo().Config, &want, rules, ErrStream); err != nil {
+	if _, err := streams.Open(ctx, cfg.JetStream(), streamConfig(cfg.Replicas), rules, ErrStream); err != nil {
 		return nil, err
 	}
 	return &Journal{cfg}, nil

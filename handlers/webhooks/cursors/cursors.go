@@ -131,30 +131,10 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// rules are the parts of the configuration that could lose a record.
-var rules = []streams.Rule{
-	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
-	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
-	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
-}
-
 // Open makes the stream if it isn't there. One that is there isn't changed: it fails
 // with ErrStream if that would be needed.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	want := streamConfig(cfg.Replicas)
-	stream, err := streams.Ensure(ctx, cfg.JetStream(), want)
-	if err != nil {
-		return nil, err
-	}
-	if err := streams.Check(&stream.CachedInfo().Config, &want, rules, ErrStream); err != nil {
+	if _, err := streams.Open(ctx, cfg.JetStream(), streamConfig(cfg.Replicas), streams.Lasting, ErrStream); err != nil {
 		return nil, err
 	}
 	return &Store{cfg}, nil

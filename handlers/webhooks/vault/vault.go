@@ -61,26 +61,6 @@ func streamConfig(replicas int) jetstream.StreamConfig {
 	}
 }
 
-// streamRules are the parts of the configuration that could lose or change a record,
-// or keep one from being erased.
-var streamRules = []streams.Rule{
-	{Field: "subjects", Of: func(c *jetstream.StreamConfig) any { return c.Subjects }},
-	{Field: "retention", Of: func(c *jetstream.StreamConfig) any { return c.Retention }},
-	{Field: "storage", Of: func(c *jetstream.StreamConfig) any { return c.Storage }},
-	{Field: "discard", Of: func(c *jetstream.StreamConfig) any { return c.Discard }},
-	{Field: "discard_new_per_subject", Of: func(c *jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
-	{Field: "max_msgs", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxMsgs, 0) }},
-	{Field: "max_bytes", Of: func(c *jetstream.StreamConfig) any { return max(c.MaxBytes, 0) }},
-	{Field: "max_age", Of: func(c *jetstream.StreamConfig) any { return c.MaxAge }},
-	{Field: "max_msgs_per_subject", Of: func(c *jetstream.StreamConfig) any { return c.MaxMsgsPerSubject }},
-	{Field: "no_ack", Of: func(c *jetstream.StreamConfig) any { return c.NoAck }},
-	{Field: "sealed", Of: func(c *jetstream.StreamConfig) any { return c.Sealed }},
-	{Field: "deny_delete", Of: func(c *jetstream.StreamConfig) any { return c.DenyDelete }},
-	{Field: "mirror", Of: func(c *jetstream.StreamConfig) any { return c.Mirror != nil }},
-	{Field: "sources", Of: func(c *jetstream.StreamConfig) any { return len(c.Sources) }},
-	{Field: "republish", Of: func(c *jetstream.StreamConfig) any { return c.RePublish != nil }},
-}
-
 // Open makes the stream if it isn't there. One that is there already isn't changed: it
 // fails with ErrStream if that would be needed.
 func Open(ctx context.Context, cfg Config) (*Vault, error) {
@@ -89,7 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the vault of the webhooks' secrets: %w", err)
 	}
-	if err := streams.Check(&stream.CachedInfo().Config, &want, streamRules, ErrStream); err != nil {
+	if err := streams.Check(&stream.CachedInfo().Config, &want, streams.Erasable, ErrStream); err != nil {
 		return nil, err
 	}
 	return &Vault{cfg: cfg, opened: map[ulid.ULID]Endpoint{}}, nil
