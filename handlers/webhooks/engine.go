@@ -25,7 +25,8 @@ type Request struct {
 	Body        []byte
 	ContentType string
 	Header      http.Header // further ones
-	Signature   string      // an events.SignatureScheme
+	Signature   events.SignatureScheme
+	Format      events.DeliveryFormat // MLflow's is signed in its own way too
 }
 
 // Result is what became of a request.
@@ -36,6 +37,14 @@ type Result struct {
 	Body       []byte // the beginning of the answer's
 	RetryAfter time.Duration
 	Ours       bool // modelog's own fault, or its shutdown
+}
+
+// Exchange is a request and all that came back, for people to look at. The headers
+// that may be secrets are left out of what was sent.
+type Exchange struct {
+	Sent   http.Header
+	Got    http.Header // of the answer, nil without one
+	Result Result
 }
 
 // Disabling asks to disable a subscription.

@@ -392,7 +392,7 @@ func (s *session) request(f *flow, sub *projections.Subscription, sequence uint6
 	}
 	r := Request{
 		ID: fmt.Sprintf("evt_%020d", sequence), Time: now, Endpoint: endpoint, Body: body, ContentType: contentType,
-		Signature: string(sub.Settings.Signature),
+		Signature: sub.Settings.Signature, Format: sub.Settings.Format,
 	}
 	if f.job != nil {
 		r.Header = http.Header{"Webhook-Replay": {f.id.String()}}
