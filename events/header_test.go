@@ -107,3 +107,14 @@ func TestATimeIsReadAsTimeParseReadsIt(t *testing.T) {
 		check(t, rapid.StringMatching(`[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]\.[0-9]{3}Z`).Draw(t, "time"))
 	})
 }
+
+// TestATimeIsWrittenAsFormatWritesIt compares the writer by hand with the library's.
+func TestATimeIsWrittenAsFormatWritesIt(t *testing.T) {
+	zone := time.FixedZone("", 3600)
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Unix(rapid.Int64Range(-80_000_000_000, 300_000_000_000).Draw(t, "second"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanosecond"))
+		if got, want := FormatTime(at.In(zone)), at.UTC().Truncate(time.Millisecond).Format(timeLayout); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	})
+}

@@ -14,13 +14,17 @@ var subscriptionReaders = []kindReader{
 // SubscriptionSettings say which events are delivered where, and how. Where exactly,
 // and with which secrets, is sealed outside of the log: a log never forgets.
 type SubscriptionSettings struct {
+	Name        string   `json:"name,omitempty"`
 	Description Text     `json:"description,omitzero"`
 	Types       []string `json:"types,omitempty"`   // of events, any of them; empty for all
 	Filters     string   `json:"filters,omitempty"` // canonical JSON array of filters, all of which must pass
 	SinkHost    string   `json:"sink_host"`         // scheme://host[:port], without path and query
 	// CredentialID names the sealed record of the sink's URL, headers and secrets.
-	CredentialID ulid.ULID        `json:"credential_id"`
-	Format       DeliveryFormat   `json:"format"`
+	CredentialID ulid.ULID      `json:"credential_id"`
+	Format       DeliveryFormat `json:"format"`
+	// MLflowEvents are what is delivered of MLflow's own events, such as
+	// model_version.created, sorted; empty for all, and in other formats.
+	MLflowEvents []string         `json:"mlflow_events,omitempty"`
 	Ordering     DeliveryOrdering `json:"ordering"`
 	Rate         int              `json:"rate,omitzero"` // deliveries a second at most, 0 for any
 	Signature    SignatureScheme  `json:"signature"`

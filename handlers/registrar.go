@@ -54,6 +54,8 @@ type Registrar struct {
 	failure atomic.Pointer[error]
 	metrics *metrics
 
+	deadlines deadlines // of those who wait for an answer
+
 	// On a shared log, what follow has seen there.
 	arrived  chan events.Stored
 	followed chan struct{} // closed when follow has ended
@@ -146,6 +148,7 @@ func Start(ctx context.Context, cfg Config) (*Registrar, error) {
 		cfg: cfg, queue: make(chan *pending, cfg.Queue), landed: make(chan error, 1),
 		stopped: make(chan struct{}), done: make(chan struct{}), metrics: newMetrics(),
 		arrived: make(chan events.Stored), followed: make(chan struct{}), suppositions: make(chan *supposition),
+		deadlines: deadlines{after: cfg.Deadline},
 	}
 	if err := cfg.Runner.CatchUp(ctx, nil); err != nil {
 		return nil, err
@@ -235,19 +238,21 @@ func (r *Registrar) newPending(ctx context.Context, req Request) (p *pending, er
 
 // await waits for the answer to a request, or for the end of its context.
 func (r *Registrar) await(p *pending) (Outcome, error) {
-	deadline := time.NewTimer(r.cfg.Deadline) // a context's would cost three times as much
-	defer deadline.Stop()
-	patience := p.Patience - r.cfg.Deadline // beyond the deadline
+	deadline := r.deadlines.begin()
+	var beyond <-chan time.Time
 	for {
 		select {
 		case <-p.replied:
 			return p.answer.outcome, p.answer.err
-		case <-deadline.C:
-			if patience > 0 && p.progress.Load() == sent {
-				deadline.Reset(patience)
-				patience = 0
+		case <-deadline:
+			if patience := p.Patience - r.cfg.Deadline; patience > 0 && p.progress.Load() == sent {
+				timer := time.NewTimer(patience)
+				defer timer.Stop()
+				deadline, beyond = nil, timer.C
 				continue
 			}
+			return p.giveUp("the log gave no answer in time")
+		case <-beyond:
 			return p.giveUp("the log gave no answer in time")
 		case <-p.ctx.Done():
 			return p.giveUp("the log gave no answer in time")

@@ -233,7 +233,11 @@ func mix(h uint64) uint64 {
 
 // lookup finds a node, 0 for none.
 func (l *lineage) lookup(kind nodeKind, parent uint32, text []byte) uint32 {
-	_, n := l.byName.find(l.hash(uint64(kind)<<32|uint64(parent), text), func(n uint32) bool {
+	return l.lookupHashed(l.hash(uint64(kind)<<32|uint64(parent), text), kind, parent, text)
+}
+
+func (l *lineage) lookupHashed(hash uint64, kind nodeKind, parent uint32, text []byte) uint32 {
+	_, n := l.byName.find(hash, func(n uint32) bool {
 		x := &l.nodes[n]
 		return x.kind == kind && x.parent == parent && string(l.texts.get(x.text)) == string(text)
 	})
@@ -242,12 +246,13 @@ func (l *lineage) lookup(kind nodeKind, parent uint32, text []byte) uint32 {
 
 // node finds a node, and adds it if it isn't there.
 func (l *lineage) node(sequence uint64, kind nodeKind, parent uint32, text []byte) (n uint32, added bool) {
-	if n := l.lookup(kind, parent, text); n != 0 {
+	hash := l.hash(uint64(kind)<<32|uint64(parent), text)
+	if n := l.lookupHashed(hash, kind, parent, text); n != 0 {
 		return n, false
 	}
 	n = uint32(len(l.nodes)) //nolint:gosec // memory ends long before
 	l.nodes = append(l.nodes, lineageNode{sequence: sequence, text: l.texts.add(text), parent: parent, kind: kind})
-	l.byName.insert(n)
+	l.byName.insertHashed(hash, n)
 	l.chain(n)
 	return n, true
 }
@@ -313,18 +318,19 @@ func (l *lineage) edge(sequence uint64, from, to uint32, kind edgeKind, role str
 	if reported {
 		e.mark |= reportedBit
 	}
-	if l.lookupEdge(&e) != 0 {
+	hash := l.edgeHash(&e)
+	if l.lookupEdge(hash, &e) != 0 {
 		return
 	}
 	place := uint32(len(l.edges)) //nolint:gosec // memory ends long before
 	e.nextOut, e.nextIn = l.nodes[from].out, l.nodes[to].in
 	l.nodes[from].out, l.nodes[to].in = place, place
 	l.edges = append(l.edges, e)
-	l.byEdge.insert(place)
+	l.byEdge.insertHashed(hash, place)
 }
 
-func (l *lineage) lookupEdge(e *lineageEdge) uint32 {
-	_, place := l.byEdge.find(l.edgeHash(e), func(p uint32) bool {
+func (l *lineage) lookupEdge(hash uint64, e *lineageEdge) uint32 {
+	_, place := l.byEdge.find(hash, func(p uint32) bool {
 		o := &l.edges[p]
 		return o.from == e.from && o.to == e.to && o.content() == e.content()
 	})

@@ -39,13 +39,16 @@ func (r *textRun) cut(p textPlace) {
 }
 
 // numberIndex finds numbers by what they are the numbers of: a hash table, with
-// the places after a taken one tried in turn. Number 0 is none. It takes four
-// bytes a place, of which at least a quarter is free.
+// the places after a taken one tried in turn. Number 0 is none. It takes eight
+// bytes a place, of which at least a quarter is free: half a hash in front of the
+// number, so that what isn't meant needn't be looked at, nor hashed again to grow.
 type numberIndex struct {
-	slots []uint32
+	slots []uint64
 	used  int
 	hash  func(n uint32) uint64 // of what a number in the table is the number of
 }
+
+const halfHash = 1<<32 - 1
 
 // find gives the number with a hash for which same says yes, and where it is; 0
 // for none.
@@ -53,39 +56,42 @@ func (x *numberIndex) find(hash uint64, same func(n uint32) bool) (at int, n uin
 	if len(x.slots) == 0 {
 		return 0, 0
 	}
-	mask := len(x.slots) - 1
-	for at = int(hash) & mask; x.slots[at] != 0; at = (at + 1) & mask { //nolint:gosec // its low bits count
-		if same(x.slots[at]) {
-			return at, x.slots[at]
+	half, mask := hash&halfHash, uint64(len(x.slots)-1)
+	place := half & mask
+	for ; x.slots[place] != 0; place = (place + 1) & mask {
+		if n := uint32(x.slots[place] & halfHash); x.slots[place]>>32 == half && same(n) {
+			return int(place), n //nolint:gosec // it is below the length
 		}
 	}
-	return at, 0
+	return int(place), 0 //nolint:gosec // it is below the length
 }
 
 // insert adds a number that isn't there.
-func (x *numberIndex) insert(n uint32) {
+func (x *numberIndex) insert(n uint32) { x.insertHashed(x.hash(n), n) }
+
+func (x *numberIndex) insertHashed(hash uint64, n uint32) {
 	if 4*(x.used+1) > 3*len(x.slots) {
 		x.grow()
 	}
-	x.place(n)
+	x.place(hash<<32 | uint64(n))
 	x.used++
 }
 
-func (x *numberIndex) place(n uint32) {
-	mask := len(x.slots) - 1
-	at := int(x.hash(n)) & mask //nolint:gosec // its low bits count
+func (x *numberIndex) place(slot uint64) {
+	mask := uint64(len(x.slots) - 1)
+	at := slot >> 32 & mask
 	for x.slots[at] != 0 {
 		at = (at + 1) & mask
 	}
-	x.slots[at] = n
+	x.slots[at] = slot
 }
 
 func (x *numberIndex) grow() {
 	old := x.slots
-	x.slots = make([]uint32, max(16, 2*len(old)))
-	for _, n := range old {
-		if n != 0 {
-			x.place(n)
+	x.slots = make([]uint64, max(16, 2*len(old)))
+	for _, slot := range old {
+		if slot != 0 {
+			x.place(slot)
 		}
 	}
 }
@@ -93,23 +99,25 @@ func (x *numberIndex) grow() {
 // push puts a number in the place of the one that it is the same as, and gives
 // that, 0 for none.
 func (x *numberIndex) push(n uint32, same func(o uint32) bool) (before uint32) {
-	at, before := x.find(x.hash(n), same)
+	hash := x.hash(n)
+	at, before := x.find(hash, same)
 	if before == 0 {
-		x.insert(n)
+		x.insertHashed(hash, n)
 		return 0
 	}
-	x.slots[at] = n
+	x.slots[at] = hash<<32 | uint64(n)
 	return before
 }
 
 // pop puts the one before into the place of a number, or takes it out if there is
 // none before.
 func (x *numberIndex) pop(n, before uint32) {
-	at, found := x.find(x.hash(n), func(o uint32) bool { return o == n })
+	hash := x.hash(n)
+	at, found := x.find(hash, func(o uint32) bool { return o == n })
 	switch {
 	case found == 0:
 	case before != 0:
-		x.slots[at] = before
+		x.slots[at] = hash<<32 | uint64(before)
 	default:
 		x.remove(at)
 	}
@@ -120,7 +128,7 @@ func (x *numberIndex) remove(at int) {
 	mask := len(x.slots) - 1
 	x.used--
 	for next := (at + 1) & mask; x.slots[next] != 0; next = (next + 1) & mask {
-		wanted := int(x.hash(x.slots[next])) & mask //nolint:gosec // its low bits count
+		wanted := int(x.slots[next]>>32) & mask //nolint:gosec // its low bits count
 		if (next-wanted)&mask >= (next-at)&mask {
 			x.slots[at] = x.slots[next]
 			at = next

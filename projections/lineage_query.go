@@ -78,7 +78,8 @@ func (v View) HasLineageEdge(e events.LineageEdge) bool {
 	if from == 0 || to == 0 {
 		return false
 	}
-	place := l.lookupEdge(&lineageEdge{mark: uint64(kind)<<roleBits | uint64(role), from: from, to: to})
+	wanted := lineageEdge{mark: uint64(kind)<<roleBits | uint64(role), from: from, to: to}
+	place := l.lookupEdge(l.edgeHash(&wanted), &wanted)
 	return place != 0 && l.edges[place].sequence() <= v.Sequence
 }
 

@@ -313,8 +313,8 @@ func full() []events.Event {
 	}
 	payments := events.DatasetVersion{Namespace: "s3://lake", Name: "payments", Version: "7", Digest: "md5:1"}
 	settings := events.SubscriptionSettings{
-		Description: events.Plain("d"), Types: []string{"t"}, Filters: "[]", SinkHost: "https://h", CredentialID: m,
-		Format: events.FormatSlack, Ordering: events.OrderByKey, Rate: 1, Signature: events.SignHMAC,
+		Name: "n", Description: events.Plain("d"), Types: []string{"t"}, Filters: "[]", SinkHost: "https://h", CredentialID: m,
+		Format: events.FormatMLflow, MLflowEvents: []string{"prompt.created"}, Ordering: events.OrderByKey, Rate: 1, Signature: events.SignHMAC,
 	}
 	told := make([]events.Event, 0, 50)
 	for i, d := range []events.Data{

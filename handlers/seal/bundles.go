@@ -4,7 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 )
 
 // bundles keeps the records of full tiles as files, so that a proof needn't read
@@ -12,28 +12,17 @@ import (
 // is a cache: a record is believed only where the tree proves it, and what isn't
 // there, or can't be read, comes from the log. Nothing is synced for it.
 type bundles struct {
-	dir    string
-	packer *zstd.Encoder
-	opener *zstd.Decoder // safe for concurrent use
+	dir string
 
 	growing []byte // of the bundle that isn't full yet; nil if its beginning wasn't seen
 	count   int    // records in it
 	last    uint64 // sequence of the last one
 }
 
-const bundleSuffix = ".zst"
+const bundleSuffix = ".s2" // a block of it
 
 // maxBundle is how large a bundle may be unpacked.
 const maxBundle = tileWidth * (MaxRecord + 2)
-
-func openBundles(dir string) (*bundles, error) {
-	packer, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, err
-	}
-	opener, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxBundle))
-	return &bundles{dir: dir, packer: packer, opener: opener}, err
-}
 
 func (b *bundles) path(n int64) string {
 	return filepath.Join(b.dir, filepath.FromSlash(TilePath(EntriesLevel, n, tileWidth))+bundleSuffix)
@@ -52,7 +41,7 @@ func (b *bundles) add(sequence uint64, record []byte) {
 	b.growing = AppendEntry(b.growing, record)
 	b.count, b.last = place+1, sequence
 	if b.count == tileWidth {
-		_ = putFile(b.path(int64(sequence-1)/tileWidth), b.packer.EncodeAll(b.growing, nil)) // proofs take longer without it
+		_ = putFile(b.path(int64(sequence-1)/tileWidth), s2.Encode(nil, b.growing)) // proofs take longer without it
 	}
 }
 
@@ -62,7 +51,10 @@ func (b *bundles) record(sequence uint64) []byte {
 	if err != nil {
 		return nil
 	}
-	bundle, err := b.opener.DecodeAll(packed, nil)
+	if size, err := s2.DecodedLen(packed); err != nil || size > maxBundle {
+		return nil
+	}
+	bundle, err := s2.Decode(nil, packed)
 	if err != nil {
 		return nil
 	}

@@ -10,10 +10,7 @@ import (
 func recordOf(sequence uint64) []byte { return []byte{'{', byte(sequence), byte(sequence >> 8), '}'} }
 
 func TestABundleIsKeptOnceItIsFull(t *testing.T) {
-	b, err := openBundles(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := bundles{dir: t.TempDir()}
 	for sequence := uint64(1); sequence <= 2*tileWidth-1; sequence++ {
 		b.add(sequence, recordOf(sequence))
 	}
@@ -54,10 +51,7 @@ func TestABundleWithAGapIsNotKept(t *testing.T) {
 			}
 		},
 	} {
-		b, err := openBundles(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := bundles{dir: t.TempDir()}
 		sequences(func(s uint64) { b.add(s, recordOf(s)) })
 		if b.record(1) != nil || b.record(tileWidth+1) != nil {
 			t.Errorf("%s: a bundle was kept", name)

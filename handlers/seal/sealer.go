@@ -74,7 +74,7 @@ type Sealer struct {
 	cfg     Config
 	origin  string
 	store   *store
-	bundles *bundles
+	bundles bundles
 	tree    atomic.Pointer[tree]       // nil until it is proved
 	head    atomic.Pointer[Checkpoint] // what is served, nil for none
 	failed  atomic.Pointer[error]
@@ -119,12 +119,8 @@ func Open(cfg Config) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	bundles, err := openBundles(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
 	return &Sealer{
-		cfg: cfg, origin: Origin(cfg.Registry), store: store, bundles: bundles,
+		cfg: cfg, origin: Origin(cfg.Registry), store: store, bundles: bundles{dir: cfg.Dir},
 		landed: make(chan batch, maxBatches), stop: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
