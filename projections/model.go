@@ -198,6 +198,10 @@ func (v View) ModelByID(id ulid.ULID) (m *Model, sequence uint64, ok bool) {
 	return f.value, f.sequence, ok
 }
 
+// ModelStep gives a model before and after the event of the view's sequence, nil where
+// it isn't there.
+func (v View) ModelStep(id ulid.ULID) (was, is *Model) { return v.state.models.step(v.Sequence, id) }
+
 // NameOf gives the name of a model, or the last one of a model that is gone.
 func (v View) NameOf(id ulid.ULID) (string, bool) {
 	f, ok := v.state.models.known(v.Sequence, id)

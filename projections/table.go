@@ -225,6 +225,24 @@ func (t *table[K, V]) get(sequence uint64, key K) (found[V], bool) {
 	return r.asOf(sequence)
 }
 
+// step gives the values before and after the event of a sequence, by one search; the
+// zero value for one that isn't there.
+func (t *table[K, V]) step(sequence uint64, key K) (was, is V) {
+	t.lock.RLock()
+	defer t.lock.RUnlock()
+	r, ok := t.rowOf(key)
+	if !ok || sequence == 0 {
+		return was, is
+	}
+	if f, ok := r.asOf(sequence - 1); ok {
+		was = f.value
+	}
+	if f, ok := r.asOf(sequence); ok {
+		is = f.value
+	}
+	return was, is
+}
+
 // known gives the last value up to a sequence, also of a key that is gone.
 func (t *table[K, V]) known(sequence uint64, key K) (found[V], bool) {
 	t.lock.RLock()

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"iter"
+	"slices"
 	"sort"
 
 	"github.com/modelog/modelog/events"
@@ -17,19 +18,45 @@ import (
 // that version alone.
 func (v View) Touched(after, until uint64) iter.Seq[events.Resource] {
 	return func(yield func(events.Resource) bool) {
-		seen := map[events.Resource]struct{}{}
+		var seen resourceSet
 		for sequence := after + 1; sequence <= until; sequence++ {
 			for r := range v.TouchedBy(sequence) {
-				if _, again := seen[r]; again {
-					continue
-				}
-				seen[r] = struct{}{}
-				if !yield(r) {
+				if seen.add(r) && !yield(r) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// resourceSet is a set that makes a map only for more than a few, as one event hardly
+// touches.
+type resourceSet struct {
+	few  [8]events.Resource
+	n    int
+	many map[events.Resource]struct{}
+}
+
+// add says whether a resource is a new one.
+func (s *resourceSet) add(r events.Resource) bool {
+	if s.many != nil {
+		before := len(s.many)
+		s.many[r] = struct{}{}
+		return len(s.many) > before
+	}
+	if slices.Contains(s.few[:s.n], r) {
+		return false
+	}
+	if s.n < len(s.few) {
+		s.few[s.n] = r
+		s.n++
+		return true
+	}
+	s.many = map[events.Resource]struct{}{r: {}}
+	for _, other := range s.few {
+		s.many[other] = struct{}{}
+	}
+	return true
 }
 
 // TouchedBy yields what one event touched, as Touched does, perhaps some of it

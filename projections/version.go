@@ -409,6 +409,17 @@ func (v View) Registration(id events.VersionID) (*Registration, bool) {
 	return f.value, ok
 }
 
+// VersionStep gives a version before and after the event of the view's sequence, nil
+// where it isn't there.
+func (v View) VersionStep(id events.VersionID) (was, is *Version) {
+	return v.state.versions.step(v.Sequence, id)
+}
+
+// RegistrationStep is VersionStep for what a version was registered with.
+func (v View) RegistrationStep(id events.VersionID) (was, is *Registration) {
+	return v.state.registrations.step(v.Sequence, id)
+}
+
 // Versions yields a model's versions from a number down.
 func (v View) Versions(model ulid.ULID, from int) iter.Seq[*Version] {
 	return func(yield func(*Version) bool) {

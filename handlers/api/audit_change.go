@@ -2,12 +2,12 @@ package api
 
 import (
 	"bytes"
-	"maps"
 	"reflect"
 	"slices"
 
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/projections"
+	"github.com/oklog/ulid/v2"
 )
 
 // changesNextTo gives what changesOf does, of two views of which the later one has
@@ -29,7 +29,7 @@ func changeNextTo(before, after projections.View, r events.Resource) (change Res
 }
 
 // movedBetween compares a model or a version that both of two views have, of which
-// the later one has one event more. It shows no more of them than what that event
+// the later one has one event more. It looks at no more of them than what that event
 // can have changed, since a page of the trail has hundreds to compare. Of anything
 // else it doesn't know.
 func movedBetween(before, after projections.View, r events.Resource) (fields []FieldChange, known bool, err error) {
@@ -40,47 +40,90 @@ func movedBetween(before, after projections.View, r events.Resource) (fields []F
 		return nil, looksSame(before, after, r), nil
 	}
 	id := events.VersionID{ModelID: r.Root.ID, Version: r.Version}
-	was, _, there := before.Version(id)
-	is, _, still := after.Version(id)
-	registration, _ := before.Registration(id)
-	if again, _ := after.Registration(id); !there || !still || registration != again {
+	was, is := after.VersionStep(id)
+	registered, again := after.RegistrationStep(id)
+	switch {
+	case was == nil || is == nil || registered != again:
 		return nil, false, nil
-	}
-	if was == is {
-		fields, err = compareShown(aroundVersion(before, id), aroundVersion(after, id))
-	} else {
+	case !bytes.Equal(was.PackedTags, is.PackedTags) || was.Deprecation != is.Deprecation:
 		fields, err = compareShown(movingOf(before, was), movingOf(after, is))
+		return fields, true, err
 	}
-	return fields, true, err
+	var m moved
+	m.text("stage", was.Stage, is.Stage)
+	m.list("aliases", false, slices.Collect(before.AliasesOf(id)), slices.Collect(after.AliasesOf(id)))
+	m.text("description", was.Description.String(), is.Description.String())
+	m.list("withdrawn_data", true, showWithdrawnData(before, id), showWithdrawnData(after, id))
+	m.list("deployed_to", true, deployedTo(before, id), deployedTo(after, id))
+	return m.fields, true, m.err
 }
 
-// aroundVersion shows what others tell of a version.
-func aroundVersion(v projections.View, id events.VersionID) VersionSummary {
-	s := VersionSummary{Aliases: slices.AppendSeq([]string{}, v.AliasesOf(id)), WithdrawnData: showWithdrawnData(v, id)}
-	for t := range v.DeployedTo(id) {
-		s.DeployedTo = append(s.DeployedTo, t.Name.String())
+// moved gathers the fields that differ, as compareShown spells them.
+type moved struct {
+	fields []FieldChange
+	err    error
+}
+
+func (m *moved) text(name, was, is string) {
+	if was != is {
+		m.fields, m.err = appendChange(m.fields, name, reflect.ValueOf(was), reflect.ValueOf(is))
 	}
-	return s
+}
+
+// list compares lists; of one that may be left out an empty one isn't there.
+func (m *moved) list(name string, omitted bool, was, is []string) {
+	if slices.Equal(was, is) || m.err != nil {
+		return
+	}
+	shown := func(list []string) reflect.Value {
+		if len(list) == 0 && omitted {
+			return reflect.Value{}
+		}
+		return reflect.ValueOf(list)
+	}
+	m.fields, m.err = appendChange(m.fields, name, shown(was), shown(is))
+}
+
+func deployedTo(v projections.View, id events.VersionID) (names []string) {
+	for t := range v.DeployedTo(id) {
+		names = append(names, t.Name.String())
+	}
+	return names
 }
 
 // movingOf shows what can change of a version that is there before and after.
 func movingOf(v projections.View, version *projections.Version) VersionSummary {
-	s := aroundVersion(v, version.ID)
-	s.Stage, s.Tags, s.Description = version.Stage, shownTags(version.Tags()), version.Description.String()
-	s.Deprecation = showDeprecation(v, version.Deprecation)
-	return s
+	return VersionSummary{
+		Stage: version.Stage, Aliases: slices.AppendSeq([]string{}, v.AliasesOf(version.ID)), Tags: shownTags(version.Tags()),
+		Description: version.Description.String(), Deprecation: showDeprecation(v, version.Deprecation),
+		WithdrawnData: showWithdrawnData(v, version.ID), DeployedTo: deployedTo(v, version.ID),
+	}
 }
 
 // looksSame says of a model, which is touched by all that happens below it, whether
 // it is shown alike but for what moves along.
 func looksSame(before, after projections.View, r events.Resource) bool {
-	was, _, there := before.ModelByID(r.Root.ID)
-	is, _, still := after.ModelByID(r.Root.ID)
-	if !there || !still {
+	was, is := after.ModelStep(r.Root.ID)
+	if was == nil || is == nil {
 		return false
 	}
-	now := *is
-	now.PackedTags, now.LastVersion, now.LiveVersions, now.UpdatedMilli = was.PackedTags, was.LastVersion, was.LiveVersions, was.UpdatedMilli
-	return bytes.Equal(was.PackedTags, is.PackedTags) && reflect.DeepEqual(*was, now) &&
-		maps.Equal(maps.Collect(before.Aliases(was.ID)), maps.Collect(after.Aliases(was.ID)))
+	if was != is && (was.Name != is.Name || was.Description != is.Description || !bytes.Equal(was.PackedTags, is.PackedTags) ||
+		was.LatestVersion != is.LatestVersion || was.CreatedMilli != is.CreatedMilli || was.CreatedBy != is.CreatedBy ||
+		was.OwnLifecycle != is.OwnLifecycle || was.Renamed != is.Renamed) {
+		return false
+	}
+	var few [2][8]modelAlias
+	return slices.Equal(appendAliases(few[0][:0], before, was.ID), appendAliases(few[1][:0], after, was.ID))
+}
+
+type modelAlias struct {
+	alias   string
+	version int
+}
+
+func appendAliases(dst []modelAlias, v projections.View, model ulid.ULID) []modelAlias {
+	for alias, version := range v.Aliases(model) {
+		dst = append(dst, modelAlias{alias, version})
+	}
+	return dst
 }

@@ -57,7 +57,11 @@ func compareFields(was, is any, wanted func(shownField) bool) (changes []FieldCh
 	if was == nil && is == nil {
 		return nil, nil
 	}
-	for _, f := range fieldsOf(cmp.Or(reflect.TypeOf(is), reflect.TypeOf(was))) {
+	fields := fieldsOf(cmp.Or(reflect.TypeOf(is), reflect.TypeOf(was)))
+	if was == nil || is == nil { // nearly all of them differ
+		changes = make([]FieldChange, 0, len(fields))
+	}
+	for _, f := range fields {
 		before, after := f.of(was), f.of(is)
 		if !wanted(f) || f.same(before, after) {
 			continue
@@ -204,26 +208,25 @@ func (f shownField) append(changes []FieldChange, before, after reflect.Value) (
 
 func appendChange(changes []FieldChange, name string, before, after reflect.Value) ([]FieldChange, error) {
 	c := FieldChange{Field: name}
-	for _, side := range []struct {
-		value reflect.Value
-		into  *jsontext.Value
-	}{{before, &c.Before}, {after, &c.After}} {
-		if !side.value.IsValid() {
-			continue
-		}
-		data, err := fieldJSON(side.value)
-		if err != nil {
-			return nil, fmt.Errorf("show what changed of %s: %w", name, err)
-		}
-		*side.into = data
+	var err error
+	if c.Before, err = fieldJSON(before); err == nil {
+		c.After, err = fieldJSON(after)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("show what changed of %s: %w", name, err)
 	}
 	return append(changes, c), nil
 }
 
-// fieldJSON spells a field. It has a way of its own for plain texts, which most are.
+// fieldJSON spells a field, nil for none. It has a way of its own for plain texts,
+// which most are.
 func fieldJSON(v reflect.Value) ([]byte, error) {
+	if !v.IsValid() {
+		return nil, nil
+	}
 	if v.Type() == reflect.TypeFor[string]() {
-		if data, err := jsontext.AppendQuote(nil, v.String()); err == nil {
+		text := v.String()
+		if data, err := jsontext.AppendQuote(make([]byte, 0, len(text)+2), text); err == nil {
 			return data, nil
 		}
 	}

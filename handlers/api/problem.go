@@ -111,17 +111,30 @@ func unmarshal(data []byte, into any) error {
 
 // appendJSON appends JSON to dst, numbers that it can't spell as strings.
 func appendJSON(dst []byte, value any) ([]byte, error) {
-	if v, ok := value.(Version); ok {
+	switch v := value.(type) {
+	case Version:
 		return appendVersion(dst, &v)
+	case AuditList:
+		return appendAuditList(dst, &v)
+	case AuditEntry:
+		return appendAuditEntry(dst, &v)
 	}
-	data, err := json.Marshal(value, plainOptions)
-	if err != nil {
-		data, err = json.Marshal(value, jsonOptions)
+	w := appender(dst)
+	if err := json.MarshalWrite(&w, value, plainOptions); err != nil {
+		w = dst
+		err = json.MarshalWrite(&w, value, jsonOptions)
+		return w, err
 	}
-	if len(dst) == 0 {
-		return data, err
-	}
-	return append(dst, data...), err
+	return w, nil
+}
+
+// appender is an io.Writer that appends.
+type appender []byte
+
+// Write never fails.
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
 }
 
 // Numbers has numbers that JSON can't spell, such as NaN, read and written as
