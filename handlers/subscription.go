@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ const (
 	MaxSubscriptionTypes = 100
 	MaxDeliveryRate      = 10_000 // deliveries a second
 	MaxSinkHost          = 300    // bytes
+	MaxSubscriptionName  = 100
 )
 
 // The words that settings of subscriptions may have.
@@ -28,6 +30,13 @@ var (
 	DeliveryOrderings = []events.DeliveryOrdering{events.OrderByKey, events.OrderNone, events.OrderStrict}
 	SignatureSchemes  = []events.SignatureScheme{events.SignHMAC, events.SignEd25519}
 )
+
+// MLflowEvents are the events that MLflow has, sorted, but for those of its gateway.
+var MLflowEvents = []string{
+	"model_version.created", "model_version_alias.created", "model_version_alias.deleted", "model_version_tag.deleted", "model_version_tag.set",
+	"prompt.created", "prompt_alias.created", "prompt_alias.deleted", "prompt_tag.deleted", "prompt_tag.set",
+	"prompt_version.created", "prompt_version_tag.deleted", "prompt_version_tag.set", "registered_model.created",
+}
 
 // Sink says where a subscription delivers to, as far as the log may know it.
 type Sink struct {
@@ -42,26 +51,46 @@ type Sink struct {
 
 // SubscriptionSpec describes a new subscription.
 type SubscriptionSpec struct {
-	Description string                  `json:"description,omitempty"`
-	Types       []string                `json:"types,omitempty"`
-	Filters     string                  `json:"filters,omitempty"` // canonical JSON array, empty for none
-	Format      events.DeliveryFormat   `json:"format"`
-	Ordering    events.DeliveryOrdering `json:"ordering"`
-	Rate        int                     `json:"rate,omitzero"` // deliveries a second at most, 0 for any
-	Signature   events.SignatureScheme  `json:"signature"`
+	Name        string                `json:"name,omitempty"` // for people
+	Description string                `json:"description,omitempty"`
+	Types       []string              `json:"types,omitempty"`
+	Filters     string                `json:"filters,omitempty"` // canonical JSON array, empty for none
+	Format      events.DeliveryFormat `json:"format"`
+	// MLflowEvents are those of MLflow's events that are wanted, in the format mlflow;
+	// empty for all.
+	MLflowEvents []string                `json:"mlflow_events,omitempty"`
+	Ordering     events.DeliveryOrdering `json:"ordering"`
+	Rate         int                     `json:"rate,omitzero"` // deliveries a second at most, 0 for any
+	Signature    events.SignatureScheme  `json:"signature"`
 }
 
 func (s *SubscriptionSpec) check(c *checker) {
+	c.text("/name", s.Name, MaxSubscriptionName)
 	c.length("/description", s.Description, MaxDescription)
 	c.count("/types", len(s.Types), MaxSubscriptionTypes)
 	if len(s.Filters) > MaxFilterBytes {
 		c.fail("/filters", "max_length", "are longer than %d bytes", MaxFilterBytes)
 	}
 	oneOf(c, "/format", s.Format, DeliveryFormats)
+	s.checkMLflowEvents(c)
 	oneOf(c, "/ordering", s.Ordering, DeliveryOrderings)
 	oneOf(c, "/signature", s.Signature, SignatureSchemes)
 	if s.Rate < 0 || s.Rate > MaxDeliveryRate {
 		c.fail("/rate", "range", "must be a whole number from 0 to %d", MaxDeliveryRate)
+	}
+}
+
+func (s *SubscriptionSpec) checkMLflowEvents(c *checker) {
+	const pointer = "/mlflow_events"
+	if len(s.MLflowEvents) == 0 {
+		return
+	}
+	if s.Format != events.FormatMLflow {
+		c.fail(pointer, "format", "go with the format mlflow only")
+	}
+	c.count(pointer, len(s.MLflowEvents), MaxSubscriptionTypes)
+	for i, e := range s.MLflowEvents[:min(len(s.MLflowEvents), MaxSubscriptionTypes)] {
+		oneOf(c, fmt.Sprintf("%s/%d", pointer, i), e, MLflowEvents)
 	}
 }
 
@@ -84,8 +113,9 @@ func (c *checker) sink(s Sink) {
 
 func (s *SubscriptionSpec) settings(sink Sink) events.SubscriptionSettings {
 	return events.SubscriptionSettings{
-		Description: events.Plain(s.Description), Types: s.Types, Filters: s.Filters, SinkHost: sink.Host, CredentialID: sink.CredentialID,
-		Format: s.Format, Ordering: s.Ordering, Rate: s.Rate, Signature: s.Signature,
+		Name: s.Name, Description: events.Plain(s.Description), Types: s.Types, Filters: s.Filters, SinkHost: sink.Host, CredentialID: sink.CredentialID,
+		Format: s.Format, MLflowEvents: slices.Compact(slices.Sorted(slices.Values(s.MLflowEvents))),
+		Ordering: s.Ordering, Rate: s.Rate, Signature: s.Signature,
 	}
 }
 
@@ -134,25 +164,33 @@ func (*CreateSubscription) etag(projections.View) (uint64, bool) { return 0, fal
 
 // SubscriptionChanges says what is to change of a subscription; nil leaves it.
 type SubscriptionChanges struct {
-	Description *string                  `json:"description,omitempty"`
-	Types       *[]string                `json:"types,omitempty"`
-	Filters     *string                  `json:"filters,omitempty"` // as in SubscriptionSpec
-	Format      *events.DeliveryFormat   `json:"format,omitempty"`
-	Ordering    *events.DeliveryOrdering `json:"ordering,omitempty"`
-	Rate        *int                     `json:"rate,omitempty"`
+	Name         *string                  `json:"name,omitempty"`
+	Description  *string                  `json:"description,omitempty"`
+	Types        *[]string                `json:"types,omitempty"`
+	Filters      *string                  `json:"filters,omitempty"` // as in SubscriptionSpec
+	Format       *events.DeliveryFormat   `json:"format,omitempty"`
+	MLflowEvents *[]string                `json:"mlflow_events,omitempty"`
+	Ordering     *events.DeliveryOrdering `json:"ordering,omitempty"`
+	Rate         *int                     `json:"rate,omitempty"`
 }
 
 // on gives the settings with the changes.
 func (ch *SubscriptionChanges) on(s events.SubscriptionSettings) SubscriptionSpec {
 	spec := SubscriptionSpec{
-		Description: s.Description.Plain, Types: s.Types, Filters: s.Filters, Format: s.Format, Ordering: s.Ordering, Rate: s.Rate, Signature: s.Signature,
+		Name: s.Name, Description: s.Description.Plain, Types: s.Types, Filters: s.Filters, Format: s.Format, MLflowEvents: s.MLflowEvents,
+		Ordering: s.Ordering, Rate: s.Rate, Signature: s.Signature,
 	}
+	set(&spec.Name, ch.Name)
 	set(&spec.Description, ch.Description)
 	set(&spec.Types, ch.Types)
 	set(&spec.Filters, ch.Filters)
 	set(&spec.Format, ch.Format)
 	set(&spec.Ordering, ch.Ordering)
 	set(&spec.Rate, ch.Rate)
+	set(&spec.MLflowEvents, ch.MLflowEvents)
+	if spec.Format != events.FormatMLflow && ch.MLflowEvents == nil {
+		spec.MLflowEvents = nil
+	}
 	return spec
 }
 
@@ -186,7 +224,7 @@ func (cmd *ChangeSubscription) asked() any {
 
 func (cmd *ChangeSubscription) check() error {
 	var c checker
-	spec := cmd.Changes.on(events.SubscriptionSettings{Format: DeliveryFormats[0], Ordering: DeliveryOrderings[0], Signature: SignatureSchemes[0]})
+	spec := cmd.Changes.on(events.SubscriptionSettings{Format: events.FormatMLflow, Ordering: DeliveryOrderings[0], Signature: SignatureSchemes[0]})
 	spec.check(&c)
 	if cmd.Sink != nil {
 		c.sink(*cmd.Sink)
@@ -207,6 +245,10 @@ func (cmd *ChangeSubscription) decide(v projections.View, _ occasion) (decision,
 		sink = *cmd.Sink
 	}
 	spec := cmd.Changes.on(s.Settings)
+	var c checker
+	if spec.checkMLflowEvents(&c); c.err() != nil {
+		return decision{}, c.err()
+	}
 	settings := spec.settings(sink)
 	if cmd.Changes.Description == nil {
 		settings.Description = s.Settings.Description // which may be sealed
@@ -218,8 +260,8 @@ func (cmd *ChangeSubscription) decide(v projections.View, _ occasion) (decision,
 }
 
 func same(a, b events.SubscriptionSettings) bool {
-	types := slices.Equal(a.Types, b.Types)
-	return types && a.Description == b.Description && a.Filters == b.Filters && a.CredentialID == b.CredentialID &&
+	types := slices.Equal(a.Types, b.Types) && slices.Equal(a.MLflowEvents, b.MLflowEvents)
+	return types && a.Name == b.Name && a.Description == b.Description && a.Filters == b.Filters && a.CredentialID == b.CredentialID &&
 		a.SinkHost == b.SinkHost && a.Format == b.Format && a.Ordering == b.Ordering && a.Rate == b.Rate
 }
 

@@ -58,12 +58,12 @@ func TestCreateSubscription(t *testing.T) {
 		},
 		{
 			name: "everything that is asked for stands in it", given: some, when: create(func(cmd *CreateSubscription) {
-				cmd.Spec = SubscriptionSpec{"d", []string{"t"}, "[]", events.FormatSlack, events.OrderStrict, 10_000, events.SignEd25519}
+				cmd.Spec = SubscriptionSpec{"n", "d", []string{"t"}, "[]", events.FormatMLflow, []string{"prompt.created", "model_version.created", "prompt.created"}, events.OrderStrict, 10_000, events.SignEd25519}
 				cmd.After = new(uint64)
 			}),
 			then: events.SubscriptionCreated{SubscriptionID: newID, Settings: events.SubscriptionSettings{
-				Description: events.Plain("d"), Types: []string{"t"}, Filters: "[]", SinkHost: "https://h", CredentialID: credential,
-				Format: events.FormatSlack, Ordering: events.OrderStrict, Rate: 10_000, Signature: events.SignEd25519,
+				Name: "n", Description: events.Plain("d"), Types: []string{"t"}, Filters: "[]", SinkHost: "https://h", CredentialID: credential,
+				Format: events.FormatMLflow, MLflowEvents: []string{"model_version.created", "prompt.created"}, Ordering: events.OrderStrict, Rate: 10_000, Signature: events.SignEd25519,
 			}},
 		},
 		{name: "it may begin after the last event", given: some, when: create(func(cmd *CreateSubscription) { cmd.After = new(uint64(3)) }), then: events.SubscriptionCreated{SubscriptionID: newID, Settings: settingsOf(nil), After: 3}},
@@ -74,6 +74,12 @@ func TestCreateSubscription(t *testing.T) {
 		{name: "a rate above 10000 is refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Rate = 10_001 }), refused: invalid("/rate range")},
 		{name: "16 KiB of filters are taken", when: create(func(cmd *CreateSubscription) { cmd.Spec.Filters = strings.Repeat("f", 16<<10) }), then: events.SubscriptionCreated{SubscriptionID: newID, Settings: settingsOf(func(s *events.SubscriptionSettings) { s.Filters = strings.Repeat("f", 16<<10) }), After: 1}},
 		{name: "more are refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Filters = strings.Repeat("f", 16<<10+1) }), refused: invalid("/filters max_length")},
+		{name: "a long name is refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Name = strings.Repeat("n", 101) }), refused: invalid("/name max_length")},
+		{name: "a name on two lines is refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Name = "a\nb" }), refused: invalid("/name no_control_characters")},
+		{name: "MLflow's events go with its format", when: create(func(cmd *CreateSubscription) { cmd.Spec.MLflowEvents = MLflowEvents }), refused: invalid("/mlflow_events format")},
+		{name: "what MLflow doesn't have is refused", when: create(func(cmd *CreateSubscription) {
+			cmd.Spec.Format, cmd.Spec.MLflowEvents = events.FormatMLflow, []string{"prompt.created", "model_version.deleted"}
+		}), refused: invalid("/mlflow_events/1 one_of")},
 		{name: "101 types are refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Types = make([]string, 101) }), refused: invalid("/types max_items")},
 		{name: "a long description is refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Description = strings.Repeat("d", 100_001) }), refused: invalid("/description max_length")},
 		{name: "a sink is required", when: create(func(cmd *CreateSubscription) { cmd.Sink.Host = "" }), refused: invalid("/sink required")},
@@ -102,6 +108,9 @@ func TestChangeSubscription(t *testing.T) {
 	moved := changed(func(s *events.SubscriptionSettings) { s.SinkHost, s.CredentialID = "https://other", otherOne })
 	rate, text, none := 5, "d", []string(nil)
 	typed := all(events.SubscriptionCreated{SubscriptionID: hook, Settings: settingsOf(func(s *events.SubscriptionSettings) { s.Types = []string{"t"} })})
+	only, slack := []string{"prompt.created"}, events.FormatSlack
+	ofMLflow := func(s *events.SubscriptionSettings) { s.Format, s.MLflowEvents = events.FormatMLflow, only }
+	mlflow := all(events.SubscriptionCreated{SubscriptionID: hook, Settings: settingsOf(ofMLflow)})
 	secret := events.Text{Sealed: &events.Sealed{KeyID: "k"}}
 	sealed := all(events.SubscriptionCreated{SubscriptionID: hook, Settings: settingsOf(func(s *events.SubscriptionSettings) { s.Description = secret })})
 	runScenarios(t, []scenario{
@@ -110,6 +119,11 @@ func TestChangeSubscription(t *testing.T) {
 		{name: "the same again is nothing", given: typed, when: change(SubscriptionChanges{Types: &[]string{"t"}}), so: hookAt(hook)},
 		{name: "no types are all types", given: typed, when: change(SubscriptionChanges{Types: &none}), then: changed(nil)},
 		{name: "a sealed description stays", given: sealed, when: change(SubscriptionChanges{Rate: &rate}), then: changed(func(s *events.SubscriptionSettings) { s.Rate, s.Description = 5, secret })},
+		{name: "it may be called something", given: all(subscribed(hook)), when: change(SubscriptionChanges{Name: &text}), then: changed(func(s *events.SubscriptionSettings) { s.Name = "d" })},
+		{name: "MLflow's events may be all", given: mlflow, when: change(SubscriptionChanges{MLflowEvents: &none}), then: changed(func(s *events.SubscriptionSettings) { s.Format = events.FormatMLflow })},
+		{name: "the same of MLflow's events are nothing new", given: mlflow, when: change(SubscriptionChanges{MLflowEvents: &only}), so: hookAt(hook)},
+		{name: "MLflow's events don't go along to another format", given: mlflow, when: change(SubscriptionChanges{Format: &slack}), then: changed(func(s *events.SubscriptionSettings) { s.Format = slack })},
+		{name: "MLflow's events don't come to another format", given: all(subscribed(hook)), when: change(SubscriptionChanges{MLflowEvents: &only}), refused: invalid("/mlflow_events format")},
 		{name: "another sink comes with another credential", given: all(subscribed(hook)), when: to(credential), then: moved},
 		{name: "a credential that is in force is nothing new", given: all(subscribed(hook), moved), when: to(credential), so: hookAt(hook)},
 		{name: "a credential made from an old one is refused", given: all(subscribed(hook)), when: to(newID), refused: RuleError{Rule: CodeCredentialChanged}},

@@ -40,8 +40,9 @@ const (
 	benchPast          = "past"
 	benchBoot          = "boot"
 	benchLongHistory   = "history"
-	benchLineage       = "lineage" // only when asked for
-	benchMLflow        = "mlflow"  // only when asked for: it needs MLflow
+	benchLineage       = "lineage"  // only when asked for
+	benchWebhooksKind  = "webhooks" // only when asked for
+	benchMLflow        = "mlflow"   // only when asked for: it needs MLflow
 )
 
 var benchKinds = []string{benchRegistrations, benchGet, benchPast, benchBoot, benchLongHistory}
@@ -69,6 +70,10 @@ history        a log of a million events: reading it with an ordered consumer
                process, sealing it from scratch, and proofs of its events.
 lineage        not unless asked for: the impact of a data set in a graph of a hundred
                thousand edges, and answers while a thousand reports a second arrive.
+webhooks       not unless asked for: what a thousand wide subscriptions cost whoever
+               publishes, and hanging endpoints the others; deliveries and replays to one
+               endpoint beside a bare loop that signs and posts, and from publishing
+               to delivered; memory of idle subscriptions.
 mlflow         not unless asked for: MLflow's own server beside modelog, through
                MLflow's REST API. It runs from the program that --mlflow names, with
                its defaults on SQLite, but without its runners of background jobs.
@@ -115,7 +120,8 @@ tmpfs there: it has nothing to sync.`,
 	f.IntVar(&cfg.versions, "versions", 100_000, "versions of the long model, for --only mlflow")
 	f.StringVar(&cfg.server, "server", "", "measure the registry at this URL instead, without a bare server beside it")
 	f.BoolVar(&cfg.asJSON, "json", false, "print everything as JSON, each run's figures too")
-	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand(), a.benchAsksCommand(), a.benchSealCommand())
+	cmd.AddCommand(a.benchBareCommand(), a.benchLoadCommand(), a.benchReplayCommand(), a.benchReadRawCommand(), a.benchAsksCommand(), a.benchSealCommand(),
+		a.benchReceiveCommand(), a.benchPostCommand())
 	return cmd
 }
 
@@ -136,7 +142,7 @@ func (cfg *benchConfig) check() error {
 	if cfg.seconds <= 0 {
 		return usage("--seconds: must be more than 0")
 	}
-	kinds := append(slices.Clone(benchKinds), benchLineage, benchMLflow)
+	kinds := append(slices.Clone(benchKinds), benchLineage, benchWebhooksKind, benchMLflow)
 	for _, what := range cfg.only {
 		if !slices.Contains(kinds, what) {
 			return usage("--only: %q is not one of %s", what, strings.Join(kinds, ", "))
@@ -212,6 +218,11 @@ func (b *bench) measure(ctx context.Context) (report benchReport, err error) {
 	}
 	if b.cfg.measures(benchLineage) {
 		if report.Lineage, err = b.lineage(ctx); err != nil {
+			return report, err
+		}
+	}
+	if b.cfg.measures(benchWebhooksKind) {
+		if report.Webhooks, err = b.webhooks(ctx); err != nil {
 			return report, err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -176,14 +175,8 @@ func (l *benchedLineage) answers(ctx context.Context, length time.Duration) (p99
 }
 
 func showLineageBench(w io.Writer, l *benchLineageFigures) error {
-	table := [][]string{{fmt.Sprintf("LINEAGE OF %s EDGES", spelledCount(float64(l.Edges))), "FOUND (MIN–MAX)", "BAR"}}
-	for _, r := range l.Rows {
-		table = append(table, []string{
-			r.Measure, strings.TrimSpace(fmt.Sprintf("%s %s (%s–%s)", spelledFigure(r.Figure.Median), r.Unit, spelledFigure(r.Figure.Min), spelledFigure(r.Figure.Max))),
-			"≤ " + spelledFigure(r.Bar) + " " + r.Unit + " " + mark(r.OK),
-		})
-	}
-	if err := rows(w, table); err != nil {
+	title := fmt.Sprintf("LINEAGE OF %s EDGES", spelledCount(float64(l.Edges)))
+	if err := rows(w, rowsOfBench(title, l.Rows)); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)

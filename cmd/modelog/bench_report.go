@@ -24,6 +24,7 @@ type benchReport struct {
 	Boot        *benchBootFigures    `json:"boot,omitempty"`
 	History     *benchLong           `json:"history,omitempty"`
 	Lineage     *benchLineageFigures `json:"lineage,omitempty"`
+	Webhooks    *benchWebhookFigures `json:"webhooks,omitempty"`
 	MLflow      *benchMLflowReport   `json:"mlflow,omitempty"`
 }
 
@@ -218,8 +219,19 @@ func (l *benchLong) judge(runs benchLongRuns) {
 }
 
 func showLong(w io.Writer, l *benchLong) error {
-	table := [][]string{{fmt.Sprintf("HISTORY OF %s EVENTS", spelledCount(float64(l.Events))), "FOUND (MIN–MAX)", "BAR"}}
-	for _, r := range l.Rows {
+	title := fmt.Sprintf("HISTORY OF %s EVENTS", spelledCount(float64(l.Events)))
+	if err := rows(w, rowsOfBench(title, l.Rows)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s versions; events a second: ordered consumer %s, replay %s, verify %s; random read p50 %s us\n\n",
+		spelledCount(float64(l.Versions)), spelledRate(l.Raw), spelledRate(l.Replay), spelledRate(l.Verify), spelledFigure(l.P50.Median))
+	return err
+}
+
+// rowsOfBench makes a table of measures beside their bars.
+func rowsOfBench(title string, measures []benchRow) [][]string {
+	table := [][]string{{title, "FOUND (MIN–MAX)", "BAR"}}
+	for _, r := range measures {
 		spell := func(x float64) string { return strings.TrimSpace(spelledFigure(x) + " " + r.Unit) }
 		sign := "≤ "
 		if r.AtLeast {
@@ -230,12 +242,7 @@ func showLong(w io.Writer, l *benchLong) error {
 			sign + spell(r.Bar) + " " + mark(r.OK),
 		})
 	}
-	if err := rows(w, table); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(w, "%s versions; events a second: ordered consumer %s, replay %s, verify %s; random read p50 %s us\n\n",
-		spelledCount(float64(l.Versions)), spelledRate(l.Raw), spelledRate(l.Replay), spelledRate(l.Verify), spelledFigure(l.P50.Median))
-	return err
+	return table
 }
 
 // spelledFigure gives three digits to what is small.
@@ -268,6 +275,11 @@ func showBench(w io.Writer, r benchReport) error {
 	}
 	if r.Lineage != nil {
 		if err := showLineageBench(w, r.Lineage); err != nil {
+			return err
+		}
+	}
+	if r.Webhooks != nil {
+		if err := showWebhooksBench(w, r.Webhooks); err != nil {
 			return err
 		}
 	}

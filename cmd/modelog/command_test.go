@@ -56,7 +56,7 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		reasoned = writes + " reason"
 	)
 	want := map[string]string{
-		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas signing-key rotate-signing-key secrets-key webhook-allow-http log-level reserve queue allowed-host insecure-no-auth",
+		"serve":        "data listen nats-listen mlflow-local-sources nats nats-creds replicas signing-key rotate-signing-key secrets-key webhook-allow-http webhook-allow-cidr webhook-handshake log-level reserve queue allowed-host insecure-no-auth",
 		"model create": writes, "model describe": writes, "model rename": reasoned,
 		"model lifecycle": reasoned + " stages archive transition exclusive", "model delete": reasoned + " cascade",
 		"register": writes + " source artifact create-model", "promote": reasoned + " archive-existing force",

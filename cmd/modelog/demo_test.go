@@ -30,6 +30,9 @@ func TestDemoEndsWithAVerifiedRebuild(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(output, "\n"), "\n")
 	last := lines[len(lines)-1]
+	if strings.HasPrefix(last, "sealed: the first ") { // what has been by then
+		last = lines[len(lines)-2]
+	}
 	if !regexp.MustCompile(`^verified: 14 events, state digest [0-9a-f]{64} equals rebuild$`).MatchString(last) {
 		t.Errorf("the last line is %q", last)
 	}

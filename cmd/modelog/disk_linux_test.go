@@ -301,3 +301,24 @@ func TestADataDirectoryThatCantBeWrittenIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestAnImportForWhichThereIsNoRoomLeavesNothing imports into disks that are too small
+// for the log, at once or in the middle.
+func TestAnImportForWhichThereIsNoRoomLeavesNothing(t *testing.T) {
+	export := fileOf(t, exported(t, registered(t, 60_000), false))
+	for _, size := range []string{"4m", "262m"} {
+		disk := smallDisk(t, "size="+size, 0)
+		data := filepath.Join(disk, "data")
+		var out, errs bytes.Buffer
+		a := testApp()
+		a.stdout, a.stderr = &out, &errs
+		code := a.run(t.Context(), []string{"import", "log", export, "--data", data})
+		if code != handlers.ExitUnavailable || !strings.Contains(errs.String(), "free some space") {
+			t.Errorf("on %s: exit code %d, %s%s", size, code, out.String(), errs.String())
+		}
+		left, err := os.ReadDir(disk)
+		if err != nil || len(left) != 0 {
+			t.Errorf("on %s it leaves %v, %v", size, left, err)
+		}
+	}
+}

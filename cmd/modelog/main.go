@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/webhooks"
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 )
@@ -40,6 +41,10 @@ type app struct {
 	// sync, unless nil, stands in for the sync of the data directory, so that
 	// the crash tests can look on.
 	sync func(dir string) func() error
+	// pace, unless nil, is how soon failing endpoints are tried again, and
+	// sendTimeout, unless 0, how long one may take, for tests.
+	pace        *webhooks.Pace
+	sendTimeout time.Duration
 	// suppose, unless nil, takes the calls that would write, in place of a server.
 	suppose func(method, path string, header http.Header, body any) error
 }

@@ -39,7 +39,7 @@ import (
 func program() {
 	notes := os.Getenv(notesVariable)
 	if notes == "" {
-		main()
+		paced()
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -3,4 +3,4 @@
 package main
 
 // program is modelog, under the name modelog.
-func program() { main() }
+func program() { paced() }

@@ -25,7 +25,9 @@ import (
 	"github.com/modelog/modelog/handlers/mlflow"
 	"github.com/modelog/modelog/handlers/openlineage"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/subscription"
 	"github.com/modelog/modelog/handlers/verify"
+	"github.com/modelog/modelog/handlers/webhooks"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,7 +52,9 @@ type serveConfig struct {
 
 	seal sealConfig
 
-	webhooks webhookConfig
+	webhooks    webhookConfig
+	pace        *webhooks.Pace // of deliveries that fail, nil for the ordinary one
+	sendTimeout time.Duration  // of a delivery, 0 for the ordinary one
 
 	nats      string // URL of external servers, empty for the one inside
 	natsCreds string
@@ -103,6 +107,7 @@ may publish to modelog.events.>.`,
 			}
 			memory := startMemory(a.getenv)
 			cfg.room = memory.room
+			cfg.pace, cfg.sendTimeout = a.pace, a.sendTimeout
 			s, err := startServer(cmd.Context(), cfg, logger, a.sync)
 			if err != nil {
 				return err
@@ -146,7 +151,7 @@ func (cfg serveConfig) check() error {
 	case cfg.replicas < 0 || cfg.replicas > maxReplicas:
 		return usage("--replicas: %d is not a number from 1 to %d", cfg.replicas, maxReplicas)
 	}
-	return nil
+	return cfg.webhooks.checkDelivery()
 }
 
 // newLogger logs as text for people, and as JSON for programs.
@@ -170,19 +175,20 @@ func isTerminal(stream any) bool {
 
 // server is a running registry.
 type server struct {
-	lock      io.Closer // of a data directory that has no log, nil otherwise
-	log       servedLog
-	snapshots *snapshotKeeper
-	sweeper   *vaultSweeper
-	registrar *handlers.Registrar
-	verifier  *verify.Verifier
-	feed      sealFeed
-	hub       *fanout.Hub
-	http      *http.Server
-	listener  net.Listener
-	logger    *slog.Logger
-	failed    chan error // what http.Serve ended with
-	madeKey   bool       // the signing key was made for a registry that was being created
+	lock       io.Closer // of a data directory that has no log, nil otherwise
+	log        servedLog
+	snapshots  *snapshotKeeper
+	sweeper    *vaultSweeper
+	registrar  *handlers.Registrar
+	verifier   *verify.Verifier
+	feed       sealFeed
+	hub        *fanout.Hub
+	deliveries *deliveries
+	http       *http.Server
+	listener   net.Listener
+	logger     *slog.Logger
+	failed     chan error // what http.Serve ended with
+	madeKey    bool       // the signing key was made for a registry that was being created
 }
 
 // servedLog is a log, and the JetStream that the directory of principals is on.
@@ -272,7 +278,7 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	if err != nil {
 		return err
 	}
-	s.verifier = verify.New(verify.Config{Log: log, Runner: run, Now: time.Now, Room: cfg.room, Logger: s.logger})
+	s.verifier = verify.New(verify.Config{Log: log, Runner: run, Now: time.Now, Room: cfg.room, Sealed: sealer.Reviewer, Logger: s.logger})
 	directory, err := principals.Open(ctx, principals.Config{JetStream: log.JetStream, Replicas: replicas, Now: time.Now, NewID: newID})
 	if err != nil {
 		return err
@@ -282,19 +288,25 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 		return err
 	}
 	s.sweeper = sweepVault(ctx, secrets, log, run, s.logger)
+	if s.deliveries, err = cfg.openDeliveries(ctx, log, replicas); err != nil {
+		return err
+	}
+	matchers := &subscription.Cache{}
+	s.startDeliveries(cfg, run, secrets, matchers)
 	metrics := prometheus.NewRegistry()
 	dialect := mlflow.New(mlflow.Config{
 		Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now,
 		DenyLocalSources: cfg.localSources == localDenied, Logger: s.logger,
+		Vault: secrets, NewID: newID, SinksOverHTTP: cfg.webhooks.allowHTTP, Handshake: s.deliveries.handshake(cfg.webhooks), Sender: s.deliveries.sender,
 	})
 	lineage := openlineage.New(openlineage.Config{Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now, Logger: s.logger})
 	handler := api.New(api.Config{
 		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Verifier: s.verifier, Hub: s.hub, Sealer: sealer, Now: time.Now, NewID: newID,
-		Vault: secrets, SinksOverHTTP: cfg.webhooks.allowHTTP,
+		Vault: secrets, Matchers: matchers, SinksOverHTTP: cfg.webhooks.allowHTTP, Handshake: s.deliveries.handshake(cfg.webhooks),
 		Release: release(), Hosts: cfg.allowedHosts, Logger: s.logger, Metrics: metrics,
 		OpenLineage: openlineage.Published, Mounts: slices.Concat(dialect.Mounts(), lineage.Mounts()),
 	})
-	metrics.MustRegister(slices.Concat(handler.Collectors(), s.registrar.Collectors(), s.verifier.Collectors(), sealer.Collectors())...)
+	metrics.MustRegister(slices.Concat(handler.Collectors(), s.registrar.Collectors(), s.verifier.Collectors(), sealer.Collectors(), s.deliveries.engine.Collectors())...)
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return s.listen(ctx, cfg.listen, handler)
 }
@@ -414,6 +426,9 @@ func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
+	if s.deliveries != nil {
+		s.deliveries.begin()
+	}
 	if s.hub != nil {
 		s.hub.Stop() // live streams would never end by themselves
 	}
@@ -425,6 +440,9 @@ func (s *server) close() error {
 	}
 	if s.registrar != nil {
 		errs = append(errs, s.registrar.Stop(ctx))
+	}
+	if s.deliveries != nil {
+		s.deliveries.wait(ctx, s.logger)
 	}
 	if sealer := s.feed.sealer.Load(); sealer != nil {
 		sealer.Stop(ctx)

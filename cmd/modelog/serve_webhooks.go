@@ -30,11 +30,15 @@ const sweepEvery = time.Hour
 type webhookConfig struct {
 	secretsKey string // file, empty for the one in the data directory
 	allowHTTP  bool
+	allowCIDRs []string // networks that may be delivered to
+	handshake  string   // handshakeOff, handshakeAsk or handshakeRequire; empty for off
 }
 
 func (cfg *webhookConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&cfg.secretsKey, "secrets-key", "", "file with the key that the webhooks' URLs, headers and secrets are sealed with; registries that share a log share it (default webhooks/secrets.key in the data directory, made if need be)")
 	f.BoolVar(&cfg.allowHTTP, "webhook-allow-http", false, "take webhooks' URLs without TLS")
+	f.StringSliceVar(&cfg.allowCIDRs, "webhook-allow-cidr", nil, "networks that are delivered to beside the public Internet, such as 10.0.0.0/8 or 127.0.0.1/32")
+	f.StringVar(&cfg.handshake, "webhook-handshake", handshakeAsk, "what is done before somebody subscribes a webhook: ask its endpoint, and heed a no; require a yes; or off")
 }
 
 // openVault sees to the key of the webhooks' secrets, and opens the vault.

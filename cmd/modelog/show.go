@@ -103,6 +103,7 @@ func showVersion(w io.Writer, v api.Version) error {
 		{"aliases", aliasList(v.Aliases)},
 		{"deployed to", strings.Join(v.DeployedTo, " ")},
 		{"deprecated", deprecation(v.Deprecation)},
+		{"withdrawn data", shown(strings.Join(v.WithdrawnData, " "))},
 		{"source", v.Source},
 		{"format", v.Format},
 		{"description", v.Description},

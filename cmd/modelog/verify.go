@@ -16,6 +16,7 @@ import (
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
+	"github.com/modelog/modelog/handlers/seal"
 	"github.com/modelog/modelog/handlers/verify"
 	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
@@ -31,6 +32,7 @@ type Verification struct {
 	// event: a snapshot's.
 	Compared        uint64  `json:"compared,omitzero"`
 	Checkpoints     int     `json:"checkpoints,omitzero"`      // at how many the states agreed
+	Sealed          uint64  `json:"sealed,omitzero"`           // how many events are those that were signed, the first ones
 	FirstDifference uint64  `json:"first_difference,omitzero"` // event from which on the states part
 	Seconds         float64 `json:"seconds,omitzero"`
 
@@ -49,7 +51,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use: "verify", GroupID: "history", Short: "Rebuild the state from the log alone, and compare digests", Args: cobra.NoArgs,
 		Long: `Rebuild the state from the log alone, decoding every event strictly, and compare it with
 the one that is shown: digests are compared at checkpoints, and the first event where
-the two part is named. Exits with 7 when they differ.
+the two part is named. The log is compared with its newest signed head too: an event that
+was sealed can't have been changed, dropped or put in. Exits with 7 when anything differs.
 
 The running registry does that itself, in the background beside serving; the second state
 takes as much memory as the first until it is done. From a rebuild that differs until one
@@ -58,7 +61,7 @@ that passes, or a restart, its /readyz answers 503.
 --independent  doesn't trust the registry: every event is fetched and rebuilt here, as of
                --as-of or now, and compared with the digest that the registry shows.
 --data         reads the log in the data directory of a registry that isn't running, and
-               compares with its newest snapshot, and with --expect.
+               compares with its newest snapshot and its last checkpoint, and with --expect.
 --export       reads what modelog export wrote, and compares with its manifest.`,
 		Example: `  modelog verify
   modelog verify --independent --as-of 4711
@@ -114,19 +117,22 @@ func (a *app) verify(ctx context.Context, c *client, f verifyFlags) (Verificatio
 }
 
 func showVerification(w io.Writer, v Verification) error {
+	var said string
 	switch {
 	case v.Expected == "":
-		_, err := fmt.Fprintf(w, "rebuilt: %d events, state digest %s\n", v.Events, v.Digest)
-		return err
+		said = fmt.Sprintf("rebuilt: %d events, state digest %s\n", v.Events, v.Digest)
 	case v.Expected != v.Digest || v.FirstDifference != 0:
 		return nil // the error says it
 	case v.Compared != 0:
-		_, err := fmt.Fprintf(w, "verified: %d events; the %s of the first %d equals rebuild\n", v.Events, v.what, v.Compared)
-		return err
+		said = fmt.Sprintf("verified: %d events; the %s of the first %d equals rebuild\n", v.Events, v.what, v.Compared)
 	default:
-		_, err := fmt.Fprintf(w, "verified: %d events, state digest %s equals rebuild\n", v.Events, v.Digest)
-		return err
+		said = fmt.Sprintf("verified: %d events, state digest %s equals rebuild\n", v.Events, v.Digest)
 	}
+	if v.Sealed != 0 {
+		said += fmt.Sprintf("sealed: the first %d events are those that were signed\n", v.Sealed)
+	}
+	_, err := io.WriteString(w, said)
+	return err
 }
 
 const startAnew = "stop writing, keep the data directory, remove its snapshots and start the registry anew from the log"
@@ -161,7 +167,7 @@ func verifyError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &exitError{handlers.ExitUnavailable, errors.New("interrupted; nothing was found out")}
-	case unreadable, folded, line, errors.Is(err, events.ErrMissing), errors.Is(err, runner.ErrForeignLog), errors.Is(err, runner.ErrLevel):
+	case unreadable, folded, line, errors.Is(err, seal.ErrForked), errors.Is(err, events.ErrMissing), errors.Is(err, runner.ErrForeignLog), errors.Is(err, runner.ErrLevel):
 		return &exitError{handlers.ExitVerify, err}
 	default:
 		return err
@@ -199,12 +205,12 @@ func (c *client) verifyServer(ctx context.Context) (Verification, error) {
 
 func verificationOf(r *api.VerificationResult) (Verification, error) {
 	v := Verification{
-		Events: r.Events, Digest: r.Digest, Expected: r.Found, Checkpoints: r.Checkpoints, FirstDifference: r.FirstDifference, Seconds: r.Seconds,
+		Events: r.Events, Digest: r.Digest, Expected: r.Found, Checkpoints: r.Checkpoints, Sealed: r.Sealed, FirstDifference: r.FirstDifference, Seconds: r.Seconds,
 	}
 	switch {
 	case r.Outcome == string(verify.Failed):
 		return v, &exitError{handlers.ExitUnavailable, fmt.Errorf("the registry's verification came to no end: %s; verify again", r.Detail)}
-	case r.Outcome == string(verify.Differs) && r.Digest == "": // an event can't be read
+	case r.Outcome == string(verify.Differs) && r.FirstDifference == 0: // an event can't be read, or isn't the one that was sealed
 		return v, &exitError{handlers.ExitVerify, errors.New(r.Detail)}
 	}
 	return v, nil
@@ -244,8 +250,15 @@ func (a *app) verifyData(ctx context.Context, dir, expect string) (v Verificatio
 	}
 	progress := a.newProgress("verify", last)
 	defer progress.clear()
-	b := runner.NewRebuild(live, compared)
-	if err := b.Read(ctx, log, last, progress.at); err != nil {
+	b, read := runner.NewRebuild(live, compared), events.Log(log)
+	sealed, err := seal.OpenReviewer(filepath.Join(dir, dataSeal))
+	if err != nil {
+		return v, err
+	}
+	if sealed != nil {
+		read = sealed.Watch(log)
+	}
+	if err := b.Read(ctx, read, last, progress.at); err != nil {
 		return differing(err, b.Runner().Tip().Sequence)
 	}
 	rebuilt, err := b.Finish(ctx)
@@ -256,7 +269,20 @@ func (a *app) verifyData(ctx context.Context, dir, expect string) (v Verificatio
 			v.Compared = compared
 		}
 	}
+	if err == nil && sealed != nil {
+		v.Sealed = sealed.Size()
+		err = asSealed(sealed, b.Runner().Now())
+	}
 	return v, err
+}
+
+// asSealed says whether what was read is what a key of the registry has signed.
+func asSealed(r *seal.Reviewer, v projections.View) error {
+	var keys []string
+	for _, k := range v.SigningKeys() {
+		keys = append(keys, k.VerifierKey)
+	}
+	return errors.Join(r.Signed(v.Registry().ID, keys...), r.Finish())
 }
 
 // snapshotIn gives the newest snapshot in a data directory, nil if there is none that

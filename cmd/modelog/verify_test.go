@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -208,4 +209,68 @@ func TestAnImportThatDiedIsNoRegistry(t *testing.T) {
 	if v, err := testApp().verifyData(t.Context(), data, ""); err != nil || v.Events != 700 {
 		t.Errorf("got %+v, %v", v, err)
 	}
+}
+
+// TestALogThatIsNotTheOneThatWasSealedIsFoundOut puts a log in place that is all
+// right in itself, but in which one event is another than when it was sealed.
+func TestALogThatIsNotTheOneThatWasSealedIsFoundOut(t *testing.T) {
+	sealed := filepath.Join(t.TempDir(), "data")
+	if _, err := testApp().importLog(t.Context(), fileOf(t, exported(t, registered(t, 300), false)), sealed); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := startOn(t, sealed) // it records its key, and seals
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := testApp().verifyData(t.Context(), sealed, "")
+	if err != nil || v.err() != nil || v.Events != 301 || v.Sealed != 301 {
+		t.Errorf("got %+v, %v", v, err)
+	}
+	told := onLog(t, sealed)
+	told[41].Data = events.ModelRegistered{ModelID: told[41].ID, Name: "another"}
+	other := filepath.Join(t.TempDir(), "data")
+	if _, err := testApp().importLog(t.Context(), fileOf(t, exported(t, told, false)), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(other, dataSeal)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(other, dataSeal), os.DirFS(filepath.Join(sealed, dataSeal))); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	a := testApp()
+	a.stdout, a.stderr = &out, &errs
+	if code := a.run(t.Context(), []string{"verify", "--data", other}); code != 7 || !strings.Contains(errs.String(), "event 42 is not the one that was sealed") {
+		t.Errorf("exit code %d, %s%s", code, out.String(), errs.String())
+	}
+}
+
+// onLog gives the events in a data directory.
+func onLog(t *testing.T, data string) (all []events.Event) {
+	t.Helper()
+	log, err := natslog.Open(t.Context(), natslog.Config{Dir: data, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	last, err := log.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stored, err := range log.Read(t.Context(), 1, last) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := events.Decode(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
 }

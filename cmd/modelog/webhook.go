@@ -12,12 +12,13 @@ import (
 
 func (a *app) webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "webhook", GroupID: "registry", Short: "See to the subscriptions that events are to be delivered to",
-		Long: `See to the subscriptions that events are to be delivered to. A delivery will be
-signed as Standard Webhooks has it; the secret is shown once, when it is made.
+		Use: "webhook", GroupID: "registry", Short: "See to the subscriptions that events are delivered to",
+		Long: `See to the subscriptions that events are delivered to. A delivery is signed as
+Standard Webhooks has it; the secret is shown once, when it is made. Every event comes
+at least once: after a crash one may come again, under the same webhook-id.
 
-Nothing is delivered yet: this build keeps the subscriptions, and tells a dry run of
-an event which of them it would go to.`,
+The server delivers to https URLs at public addresses. It must be told of others:
+modelog serve --webhook-allow-http --webhook-allow-cidr 127.0.0.1/32, for one.`,
 	}
 	cmd.AddCommand(
 		a.webhookCreateCommand(), a.webhookListCommand(), a.webhookGetCommand(), a.webhookChangeCommand(), a.webhookPauseCommand(),

@@ -23,6 +23,7 @@ from servers import Answer, Modelog, Reference, Server
 
 EXPECTED = Path(__file__).with_name("expected_differences.json")
 LAST_TOKEN = "<token of the call before>"
+LAST_ID = "{id}"  # of the last webhook
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Call:
     path: str = ""  # in place of the route
     compared: bool = True  # False for what only brings both servers to the same state again
 
-    def send(self, server: Server, token: str) -> Answer:
+    def send(self, server: Server, token: str, webhook: str) -> Answer:
         args = self.args
         if isinstance(args, dict) and args.get("page_token") == LAST_TOKEN:
             args = args | {"page_token": token}
         if self.path:
             return server.request(self.method, self.path, args)
-        return server.rpc(self.method, self.route, args)
+        return server.rpc(self.method, self.route.replace(LAST_ID, webhook), args)
 
 
 def calls() -> list[Call]:
@@ -295,6 +296,61 @@ def calls() -> list[Call]:
     get(versions + "search", "of a deleted name", filter="name = 'm'")
     post(versions + "create", "of a deleted name", name="m", source="s3://b/1")
 
+    # Webhooks
+    created, tagged = {"entity": "MODEL_VERSION", "action": "CREATED"}, {"entity": "PROMPT_TAG", "action": "SET"}
+    hook = {"name": "on-call", "url": "http://127.0.0.1:9/hook?token=1", "events": [created, tagged]}
+    one = "webhooks/" + LAST_ID
+    get("webhooks", "nothing there")
+    post("webhooks", "least", **hook)
+    post("webhooks", "everything", **hook | {"description": "what it is", "secret": "hush", "status": "DISABLED"})
+    for field in ("name", "url", "events"):
+        post("webhooks", f"no {field}", **{k: v for k, v in hook.items() if k != field})
+    for about, changed in {
+        "name with a space": {"name": "on call"},
+        "name of 64": {"name": "n" * 64},
+        "number as name": {"name": 5},
+        "ftp URL": {"url": "ftp://127.0.0.1/x"},
+        "no URL": {"url": "nonsense"},
+        "URL without a host": {"url": "http:///x"},
+        "URL with a user": {"url": "http://u:p@127.0.0.1/x"},
+        "no events": {"events": []},
+        "text as events": {"events": "MODEL_VERSION.CREATED"},
+        "unknown entity": {"events": [{"entity": "RUN", "action": "CREATED"}]},
+        "unknown combination": {"events": [{"entity": "MODEL_VERSION", "action": "DELETED"}]},
+        "event of the gateway": {"events": [{"entity": "BUDGET_POLICY", "action": "EXCEEDED"}]},
+        "event twice": {"events": [created, created]},
+        "unknown status": {"status": "PAUSED"},
+    }.items():
+        post("webhooks", about, **hook | changed)
+        all_calls.append(Call("forget it", "DELETE", one, {}, compared=False))  # perhaps only one server has it
+    post("webhooks", "another", **hook)
+    get(one, "there")
+    for about, change in {
+        "nothing": {},
+        "name": {"name": "other"},
+        "empty name": {"name": ""},
+        "bad name": {"name": "-"},
+        "no description": {"description": ""},
+        "events": {"events": [tagged]},
+        "no events": {"events": []},
+        "URL": {"url": "http://127.0.0.1:9/other"},
+        "bad URL": {"url": "ftp://127.0.0.1/x"},
+        "secret": {"secret": "new"},
+        "active": {"status": "ACTIVE"},
+    }.items():
+        call("PATCH", one, about, change)
+    get("webhooks", "first page", max_results=1)
+    get("webhooks", "second page", max_results=1, page_token=LAST_TOKEN)
+    get("webhooks", "evil token", page_token="evilhax")
+    for value in ("1001", "0", "-1", "x"):
+        get("webhooks", f"max_results {value}", max_results=value)
+    post(f"{one}/test", "unknown combination", event={"entity": "MODEL_VERSION", "action": "DELETED"})
+    call("DELETE", one, "there")
+    for method in ("GET", "PATCH", "DELETE"):
+        call(method, one, "deleted", None if method == "GET" else {})
+    post(f"{one}/test", "deleted")
+    get("webhooks/none", "unknown")
+
     # Routes
     all_calls += [
         Call("unknown route", "GET", "nothing/at-all", None),
@@ -319,6 +375,8 @@ def normal(value: Any, key: str = "", hide_aliases: bool = False) -> Any:
         return "timestamp" if type(value) is int else f"not a number: {value!r}"
     if key == "next_page_token":
         return "token" if value else ""
+    if key == "webhook_id":
+        return "id"
     if isinstance(value, dict):
         ignored = {"sqlstate", "error_class"}  # newer servers' additions to errors
         if "version" in value and value.get("description") == "":
@@ -328,8 +386,9 @@ def normal(value: Any, key: str = "", hide_aliases: bool = False) -> Any:
         return {k: normal(v, k, hide_aliases or k == "latest_versions") for k, v in sorted(value.items()) if k not in ignored}
     if isinstance(value, list):
         items = [normal(v, "", hide_aliases) for v in value]
-        return sorted(items, key=str) if key in ("tags", "aliases", "latest_versions") else items
+        return sorted(items, key=str) if key in ("tags", "aliases", "latest_versions", "events") else items
     if key == "message":
+        value = re.sub(r"(Webhook with ID) \S+", r"\1 ...", value)
         return re.sub(r"\{'[^}]*'\}", "{...}", value)  # a Python set, in any order
     return value
 
@@ -362,11 +421,14 @@ class Difference:
 
 
 def run(server: Server) -> list[Answer]:
-    answers, token = [], ""
+    answers, token, webhook = [], "", ""
     with server:
         for call in calls():
-            answer = call.send(server, token)
-            token = (answer.body or {}).get("next_page_token", "") if isinstance(answer.body, dict) else ""
+            answer = call.send(server, token, webhook)
+            body = answer.body if isinstance(answer.body, dict) else {}
+            token = body.get("next_page_token", "")
+            if call.method == "POST" and call.route == "webhooks":
+                webhook = body.get("webhook", {}).get("webhook_id", "none")
             answers.append(answer)
     return answers
 

@@ -97,6 +97,9 @@ class Server:
         env |= {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_CACHE_TTL": "0",
         }
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
@@ -173,7 +176,10 @@ class Modelog(Server):
 
     def command(self) -> list[str]:
         data = self.directory / "data"
-        return [str(self.binary.resolve()), "serve", "--data", str(data), "--listen", f"127.0.0.1:{self.port}"]
+        return [
+            *(str(self.binary.resolve()), "serve", "--data", str(data), "--listen", f"127.0.0.1:{self.port}"),
+            *("--webhook-allow-http", "--webhook-allow-cidr", "127.0.0.0/8"),
+        ]
 
     def event_files(self) -> list[Path]:
         """What JetStream has on the disk of the log of events."""

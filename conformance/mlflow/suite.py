@@ -41,11 +41,12 @@ import fluent  # noqa: E402
 import log  # noqa: E402
 import prompts  # noqa: E402
 import registry  # noqa: E402
+import webhooks  # noqa: E402
 import wire  # noqa: E402
 from checks import Check, Context  # noqa: E402
 from servers import Modelog, Reference, Server  # noqa: E402
 
-FILES = (registry, wire, fluent, prompts, log)
+FILES = (registry, wire, fluent, prompts, webhooks, log)
 
 
 def judge(check: Check, t: Context, reference: bool) -> tuple[str, str]:

@@ -131,6 +131,9 @@ func sized(kind, field string, s schemaOf, n int) m {
 		body[field] = text("https://h/")
 	case "NewSubscription.types", "SubscriptionPatch.types":
 		body[field] = repeated(n, func(int) any { return "dev.modelog.model.registered.v1" })
+	case "NewSubscription.mlflow_events", "SubscriptionPatch.mlflow_events":
+		body[field] = repeated(n, func(int) any { return "prompt.created" })
+		body["format"] = "mlflow"
 	case "NewSubscription.filters", "SubscriptionPatch.filters":
 		body[field] = repeated(n, func(i int) any { return m{"exact": m{"type": fmt.Sprint(i)}} })
 	case "LifecycleSpec.exclusive":

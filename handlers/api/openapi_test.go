@@ -23,6 +23,7 @@ import (
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/handlers/subscription"
+	"github.com/modelog/modelog/handlers/webhooks/endpoints"
 )
 
 var update = flag.Bool("update", false, "write the generated documents anew")
@@ -518,9 +519,11 @@ const (
 var limits = map[string]limit{
 	"NewSubscription.types":              entries(subscription.MaxTypes, words(eventTypes())),
 	"NewSubscription.filters":            filterLimit,
-	"NewSubscription.sink":               inBytes(maxSink),
+	"NewSubscription.sink":               inBytes(endpoints.MaxSink),
 	"NewSubscription.protocol":           oneOf(protocolHTTP),
+	"NewSubscription.name":               longest(handlers.MaxSubscriptionName),
 	"NewSubscription.description":        longest(handlers.MaxDescription),
+	"NewSubscription.mlflow_events":      entries(handlers.MaxSubscriptionTypes, words(handlers.MLflowEvents)),
 	"NewSubscription.format":             words(handlers.DeliveryFormats),
 	"NewSubscription.ordering":           words(handlers.DeliveryOrderings),
 	"NewSubscription.signature":          words(handlers.SignatureSchemes),
@@ -532,9 +535,11 @@ var limits = map[string]limit{
 	"NewSubscription.protocolsettings":   settingsLimit,
 	"NewSubscription.source":             pattern("^urn:modelog:"),
 	"SubscriptionPatch.filters":          filterLimit,
-	"SubscriptionPatch.sink":             inBytes(maxSink),
+	"SubscriptionPatch.sink":             inBytes(endpoints.MaxSink),
 	"SubscriptionPatch.rate":             between(0, handlers.MaxDeliveryRate),
+	"SubscriptionPatch.name":             longest(handlers.MaxSubscriptionName),
 	"SubscriptionPatch.description":      longest(handlers.MaxDescription),
+	"SubscriptionPatch.mlflow_events":    entries(handlers.MaxSubscriptionTypes, words(handlers.MLflowEvents)),
 	"SubscriptionPatch.format":           nullOr(handlers.DeliveryFormats),
 	"SubscriptionPatch.ordering":         nullOr(handlers.DeliveryOrderings),
 	"SecretRotation.valid_for":           both(pattern(`^(0|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)$`), about("A duration such as 24h, 168h at most; 24h if absent")),

@@ -37,6 +37,9 @@ type Config struct {
 	Vault *vault.Vault
 	// Matchers has the compiled filters of subscriptions; nil for one of its own.
 	Matchers *subscription.Cache
+	// Handshake asks an endpoint whether it wants to be delivered to; nil asks none. It
+	// fails with a handlers.Refusal.
+	Handshake func(ctx context.Context, endpoint vault.Endpoint) error
 	// SinksOverHTTP takes sinks that are no https URLs.
 	SinksOverHTTP bool
 	// Sealer seals the log; nil if nobody does.

@@ -20,19 +20,23 @@ import (
 // NewSubscription asks for a subscription: the object of the CloudEvents Subscriptions
 // API, and more.
 type NewSubscription struct {
-	Source           string                  `json:"source,omitempty"` // this registry's, if any
-	Types            []string                `json:"types,omitempty"`
-	Config           struct{}                `json:"config,omitzero"`
-	Filters          []subscription.Filter   `json:"filters,omitempty"`
-	Sink             string                  `json:"sink"`
-	Protocol         string                  `json:"protocol,omitempty"` // HTTP
-	ProtocolSettings ProtocolSettings        `json:"protocolsettings,omitzero"`
-	Description      string                  `json:"description,omitempty"`
-	Format           events.DeliveryFormat   `json:"format,omitempty"`   // cloudevents if empty
-	Ordering         events.DeliveryOrdering `json:"ordering,omitempty"` // key if empty
-	Rate             int                     `json:"rate,omitzero"`      // deliveries a second at most, 0 for any
-	Signature        events.SignatureScheme  `json:"signature,omitempty"`
-	Start            start                   `json:"start,omitzero"`
+	Source           string                `json:"source,omitempty"` // this registry's, if any
+	Types            []string              `json:"types,omitempty"`
+	Config           struct{}              `json:"config,omitzero"`
+	Filters          []subscription.Filter `json:"filters,omitempty"`
+	Sink             string                `json:"sink"`
+	Protocol         string                `json:"protocol,omitempty"` // HTTP
+	ProtocolSettings ProtocolSettings      `json:"protocolsettings,omitzero"`
+	Name             string                `json:"name,omitempty"`
+	Description      string                `json:"description,omitempty"`
+	Format           events.DeliveryFormat `json:"format,omitempty"` // cloudevents if empty
+	// MLflowEvents are those of MLflow's events that are wanted, in the format mlflow;
+	// empty for all.
+	MLflowEvents []string                `json:"mlflow_events,omitempty"`
+	Ordering     events.DeliveryOrdering `json:"ordering,omitempty"` // key if empty
+	Rate         int                     `json:"rate,omitzero"`      // deliveries a second at most, 0 for any
+	Signature    events.SignatureScheme  `json:"signature,omitempty"`
+	Start        start                   `json:"start,omitzero"`
 }
 
 // ProtocolSettings are what HTTP deliveries have.
@@ -48,8 +52,10 @@ type SubscriptionPatch struct {
 	Filters          patchOf[[]subscription.Filter] `json:"filters,omitzero"`
 	Sink             textPatch                      `json:"sink,omitzero"`
 	ProtocolSettings patchOf[protocolPatch]         `json:"protocolsettings,omitzero"`
+	Name             textPatch                      `json:"name,omitzero"`
 	Description      textPatch                      `json:"description,omitzero"`
 	Format           textPatch                      `json:"format,omitzero"`
+	MLflowEvents     patchOf[[]string]              `json:"mlflow_events,omitzero"`
 	Ordering         textPatch                      `json:"ordering,omitzero"`
 	Rate             patchOf[int]                   `json:"rate,omitzero"`
 }
@@ -146,7 +152,8 @@ func checkMethod(method string) error {
 // spec gives what is asked for, but for the sink.
 func (b *NewSubscription) spec() (spec handlers.SubscriptionSpec, err error) {
 	spec = handlers.SubscriptionSpec{
-		Description: b.Description, Types: slices.Clone(b.Types), Format: b.Format, Ordering: b.Ordering, Rate: b.Rate, Signature: b.Signature,
+		Name: b.Name, Description: b.Description, Types: slices.Clone(b.Types), Format: b.Format, MLflowEvents: b.MLflowEvents,
+		Ordering: b.Ordering, Rate: b.Rate, Signature: b.Signature,
 	}
 	if spec.Format == "" {
 		spec.Format = events.FormatCloudEvents
@@ -185,13 +192,9 @@ func (c *call) startAfter(s start) (*uint64, error) {
 // changes gives what a patch asks for, but for the sink. Types are compiled without
 // filters that stay, and filters without types: each is right by itself.
 func (p *SubscriptionPatch) changes() (ch handlers.SubscriptionChanges, err error) {
-	ch = handlers.SubscriptionChanges{Types: p.Types.set(), Rate: p.Rate.set()}
-	if p.Description.given {
-		ch.Description = new(string)
-		if p.Description.value != nil {
-			*ch.Description = *p.Description.value
-		}
-	}
+	ch = handlers.SubscriptionChanges{Types: p.Types.set(), Rate: p.Rate.set(), MLflowEvents: p.MLflowEvents.set()}
+	ch.Name = wordPatch(p.Name, "")
+	ch.Description = wordPatch(p.Description, "")
 	ch.Format = wordPatch(p.Format, events.FormatCloudEvents)
 	ch.Ordering = wordPatch(p.Ordering, events.OrderByKey)
 	filters, err := filtersOf(p.Filters.value, p.Types.value)

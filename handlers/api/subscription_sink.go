@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -11,9 +10,8 @@ import (
 	"github.com/modelog/modelog/handlers"
 )
 
-// Limits of a sink.
+// Limits of what goes with a sink.
 const (
-	maxSink        = 2_048 // bytes
 	maxHeaders     = 20
 	maxHeaderName  = 100   // bytes
 	maxHeaderValue = 4_096 // bytes
@@ -28,31 +26,6 @@ var (
 	}
 	ownPrefixes = []string{"Webhook-", "Proxy-", "Ce-"}
 )
-
-// parseSink takes a URL to deliver to, and gives what of it may be shown.
-func (s *server) parseSink(text string) (shown string, err error) {
-	refuse := func(rule, format string, args ...any) (string, error) {
-		return "", handlers.InvalidField("/sink", rule, format, args...)
-	}
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return refuse("required", "is required")
-	case len(text) > maxSink:
-		return refuse("max_length", "has more than %d bytes", maxSink)
-	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return refuse("visible_ascii", "must be visible ASCII; percent-encode the rest, and write the host in Punycode")
-	case err != nil || u.Opaque != "" || u.Hostname() == "":
-		return refuse("url", "must be a URL such as https://hooks.example.com/modelog")
-	case u.User != nil:
-		return refuse("no_credentials", "must not name a user; put an Authorization header into /protocolsettings/headers")
-	case u.Fragment != "" || strings.HasSuffix(text, "#"):
-		return refuse("no_fragment", "must not have a fragment, which is never sent")
-	case u.Scheme != "https" && (u.Scheme != "http" || !s.cfg.SinksOverHTTP):
-		return refuse("https", "must be an https URL, unless the server allows others (--webhook-allow-http)")
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Host), nil
-}
 
 // parseHeaders takes the headers of deliveries, and gives them with their names as HTTP
 // spells them.

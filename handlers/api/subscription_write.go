@@ -1,33 +1,25 @@
 package api
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"reflect"
 	"time"
 
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/webhooks/endpoints"
 	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/modelog/modelog/projections"
 	"github.com/oklog/ulid/v2"
 )
 
-// The sink, the headers and the secrets of a subscription are put into the vault first,
-// under a new id, and the event that follows names it. What is refused after that, or
-// was asked before, leaves a record that is erased here; what a crash leaves, the
-// vault's sweep erases.
-
-// eraseTimeout bounds what is done after an answer is known.
-const eraseTimeout = 5 * time.Second
-
-// maxSecrets is how many secrets of one endpoint sign at once.
-const maxSecrets = 4
-
-// maxMeanwhile is how often a change is made anew since there was another in the
-// meantime.
-const maxMeanwhile = 4
+// endpoints sees to where subscriptions deliver to.
+func (c *call) endpoints() *endpoints.Keeper {
+	cfg := &c.server.cfg
+	return &endpoints.Keeper{
+		Vault: cfg.Vault, Handshake: cfg.Handshake, Runner: cfg.Runner, NewID: cfg.NewID, Now: cfg.Now, Logger: cfg.Logger.With(slog.String("request_id", c.id)),
+	}
+}
 
 func (s *server) createSubscription() endpoint {
 	return endpoint{
@@ -42,8 +34,9 @@ func (s *server) createSubscription() endpoint {
 			if err != nil {
 				return err
 			}
-			cmd.Sink.CredentialID = c.newCredential()
-			outcome, err := c.withCredential(cmd, cmd.Sink.CredentialID, endpoint)
+			keeper := c.endpoints()
+			cmd.Sink.CredentialID = keeper.NewRecord()
+			outcome, err := keeper.Put(c.r.Context(), c.do, cmd, cmd.Sink.CredentialID, endpoint)
 			if err != nil {
 				return err
 			}
@@ -64,7 +57,7 @@ func (c *call) newSubscription(body *NewSubscription) (*handlers.CreateSubscript
 	if err != nil {
 		return fail(err)
 	}
-	host, err := c.server.parseSink(body.Sink)
+	host, err := endpoints.ParseSink(body.Sink, c.server.cfg.SinksOverHTTP)
 	if err != nil {
 		return fail(err)
 	}
@@ -79,8 +72,8 @@ func (c *call) newSubscription(body *NewSubscription) (*handlers.CreateSubscript
 	if err := (&handlers.Request{Command: cmd}).Check(); err != nil {
 		return fail(err)
 	}
-	if c.server.cfg.Vault == nil {
-		return fail(noVault())
+	if err := c.endpoints().Check(); err != nil {
+		return fail(err)
 	}
 	cmd.Sink.Endpoint = c.server.cfg.Vault.Fingerprint(endpoint.URL, endpoint.Header)
 	secret, _, err := vault.NewSecret(spec.Signature)
@@ -122,14 +115,15 @@ func (c *call) change(cmd *handlers.ChangeSubscription, patch *SubscriptionPatch
 	if !patch.Sink.given && !patch.ProtocolSettings.given {
 		return c.do(cmd)
 	}
-	return c.replacing(func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
+	keeper := c.endpoints()
+	return keeper.Replace(c.r.Context(), c.do, c.r.PathValue("id"), func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
 		next, host, err := c.patched(patch, s.Settings.SinkHost, before)
 		if err != nil {
 			return nil, ulid.ULID{}, next, err
 		}
 		again := *cmd
 		again.Instead = s.Settings.CredentialID
-		again.Sink = &handlers.Sink{Host: host, CredentialID: c.newCredential(), Endpoint: c.server.fingerprint(patch)}
+		again.Sink = &handlers.Sink{Host: host, CredentialID: keeper.NewRecord(), Endpoint: c.server.fingerprint(patch)}
 		return &again, again.Sink.CredentialID, next, nil
 	})
 }
@@ -144,7 +138,7 @@ func (c *call) patched(patch *SubscriptionPatch, host string, before vault.Endpo
 		if patch.Sink.value != nil {
 			next.URL = *patch.Sink.value
 		}
-		if nextHost, err = c.server.parseSink(next.URL); err != nil {
+		if nextHost, err = endpoints.ParseSink(next.URL, c.server.cfg.SinksOverHTTP); err != nil {
 			return next, "", err
 		}
 		if nextHost != host {
@@ -203,35 +197,22 @@ func (s *server) rotateSecret() endpoint {
 }
 
 func (c *call) rotate(cmd handlers.RotateSecret) (handlers.Outcome, error) {
-	return c.replacing(func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
+	keeper := c.endpoints()
+	return keeper.Replace(c.r.Context(), c.do, cmd.Subscription, func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error) {
 		now := c.server.cfg.Now().UTC().Truncate(time.Millisecond)
 		next, again := before, cmd
 		secret, _, err := vault.NewSecret(s.Settings.Signature)
 		if err != nil {
 			return nil, ulid.ULID{}, next, err
 		}
-		again.CredentialID, again.Instead = c.newCredential(), s.Settings.CredentialID
+		again.CredentialID, again.Instead = keeper.NewRecord(), s.Settings.CredentialID
 		next.Secrets = []vault.Secret{secret}
 		if cmd.ValidFor > 0 {
 			again.Until = now.Add(cmd.ValidFor)
-			next.Secrets = append(next.Secrets, stillValid(before.Secrets, now, again.Until)...)
+			next.Secrets = append(next.Secrets, endpoints.StillValid(before.Secrets, now, again.Until)...)
 		}
 		return &again, again.CredentialID, next, nil
 	})
-}
-
-// stillValid gives the secrets that sign on, until a moment at the latest.
-func stillValid(secrets []vault.Secret, now, until time.Time) []vault.Secret {
-	var valid []vault.Secret
-	for _, s := range secrets {
-		if s.Until.IsZero() || s.Until.After(until) {
-			s.Until = until
-		}
-		if s.Until.After(now) && len(valid) < maxSecrets-1 {
-			valid = append(valid, s)
-		}
-	}
-	return valid
 }
 
 func (s *server) deleteSubscription() endpoint {
@@ -250,103 +231,13 @@ func (s *server) deleteSubscription() endpoint {
 		if err != nil {
 			return err
 		}
-		if s, _, ok := c.server.cfg.Runner.At(outcome.Sequence - 1).Subscription(outcome.Resource.Root.ID); ok {
-			c.erase(s.Settings.CredentialID)
-		}
+		c.endpoints().EraseDeleted(c.r.Context(), outcome)
 		c.setSequence(outcome.Sequence, 0)
 		c.status = http.StatusNoContent
 		c.w.WriteHeader(c.status)
 		return nil
 	}
 	return e
-}
-
-func (c *call) newCredential() ulid.ULID { return c.server.cfg.NewID(c.server.cfg.Now()) }
-
-// replacing has a command made from the endpoint of the subscription of the path, and
-// erases the record that it replaces. If there was another change in the meantime, the
-// command is made anew.
-func (c *call) replacing(
-	build func(s *projections.Subscription, before vault.Endpoint) (handlers.Command, ulid.ULID, vault.Endpoint, error),
-) (outcome handlers.Outcome, err error) {
-	if c.server.cfg.Vault == nil {
-		return outcome, noVault()
-	}
-	for range maxMeanwhile {
-		s, _, err := handlers.FindSubscription(c.server.cfg.Runner.Now(), c.r.PathValue("id"))
-		if err != nil {
-			return outcome, err
-		}
-		before, err := c.server.cfg.Vault.Get(c.r.Context(), s.Settings.CredentialID)
-		if errors.Is(err, vault.ErrUnknown) && c.moved(s) {
-			continue
-		}
-		if err != nil {
-			return outcome, c.vaultAway(err)
-		}
-		cmd, id, next, err := build(s, before)
-		if err != nil {
-			return outcome, err
-		}
-		outcome, err = c.withCredential(cmd, id, next)
-		if err == nil && outcome.Written() {
-			c.erase(s.Settings.CredentialID)
-		}
-		if handlers.CodeOf(err) != handlers.CodeCredentialChanged {
-			return outcome, err
-		}
-	}
-	return outcome, handlers.RuleError{Rule: handlers.CodeCredentialChanged, Detail: "the sink or the secret changes all the time; send it again"}
-}
-
-// moved says whether a subscription has another credential by now.
-func (c *call) moved(s *projections.Subscription) bool {
-	now, _, ok := c.server.cfg.Runner.Now().Subscription(s.ID)
-	return !ok || now.Settings.CredentialID != s.Settings.CredentialID
-}
-
-// withCredential puts an endpoint into the vault, and asks for the command that names
-// it.
-func (c *call) withCredential(cmd handlers.Command, id ulid.ULID, endpoint vault.Endpoint) (handlers.Outcome, error) {
-	if err := (&handlers.Request{Command: cmd}).Check(); err != nil {
-		return handlers.Outcome{}, err
-	}
-	if err := c.server.cfg.Vault.Put(c.r.Context(), id, endpoint); err != nil {
-		return handlers.Outcome{}, c.vaultAway(err)
-	}
-	outcome, err := c.do(cmd)
-	if !outcome.Written() && handlers.CodeOf(err) != handlers.CodeOutcomeUnknown {
-		c.erase(id)
-	}
-	return outcome, err
-}
-
-// erase overwrites a record that is needed no more. What fails the sweep does later.
-func (c *call) erase(id ulid.ULID) {
-	if c.server.cfg.Vault == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), eraseTimeout)
-	defer cancel()
-	if err := c.server.cfg.Vault.Delete(ctx, id); err != nil {
-		c.server.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "an endpoint's record is erased later", slog.String("error", err.Error()), slog.String("request_id", c.id))
-	}
-}
-
-func noVault() error {
-	return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: "this server has no vault for webhooks' secrets, so that nobody can subscribe here"}
-}
-
-// vaultAway tells a client that the vault can't be used, and the log why.
-func (c *call) vaultAway(err error) error {
-	detail := "the vault of webhooks' secrets is away, nothing was written; send it again"
-	for _, known := range []error{vault.ErrKey, vault.ErrDamaged, vault.ErrUnknown} {
-		if errors.Is(err, known) {
-			detail = known.Error()
-		}
-	}
-	c.server.cfg.Logger.LogAttrs(c.r.Context(), slog.LevelError, "the vault failed", slog.String("error", err.Error()), slog.String("request_id", c.id))
-	return handlers.UnavailableError{Kind: handlers.CodeUnavailable, Detail: detail, RetryAfter: time.Second}
 }
 
 func (c *call) answerSubscription(outcome handlers.Outcome) error {

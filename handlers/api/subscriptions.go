@@ -22,8 +22,10 @@ type Subscription struct {
 	Sink             string                  `json:"sink"`
 	Protocol         string                  `json:"protocol"`
 	ProtocolSettings ProtocolSettings        `json:"protocolsettings"`
+	Name             string                  `json:"name,omitempty"`
 	Description      string                  `json:"description"`
 	Format           events.DeliveryFormat   `json:"format"`
+	MLflowEvents     []string                `json:"mlflow_events,omitempty"` // that are wanted in the format mlflow; absent for all
 	Ordering         events.DeliveryOrdering `json:"ordering"`
 	Rate             int                     `json:"rate"` // deliveries a second at most, 0 for any
 	Signature        events.SignatureScheme  `json:"signature"`
@@ -100,7 +102,7 @@ func showSubscription(v projections.View, s *projections.Subscription, sequence 
 	shown := Subscription{
 		ID: s.ID.String(), Source: (events.Event{Registry: v.Registry().ID}).Source(), Types: s.Settings.Types, Sink: showSink(s.Settings.SinkHost),
 		Protocol: protocolHTTP, ProtocolSettings: ProtocolSettings{Method: http.MethodPost},
-		Description: s.Settings.Description.String(), Format: s.Settings.Format, Ordering: s.Settings.Ordering, Rate: s.Settings.Rate,
+		Name: s.Settings.Name, Description: s.Settings.Description.String(), Format: s.Settings.Format, MLflowEvents: s.Settings.MLflowEvents, Ordering: s.Settings.Ordering, Rate: s.Settings.Rate,
 		Signature: s.Settings.Signature, Credential: s.Settings.CredentialID.String(), After: s.After,
 		Status: s.Status, StatusCause: s.Cause, StatusReason: s.Reason.String(),
 		CreatedAt: events.FormatTime(s.CreatedAt()), UpdatedAt: events.FormatTime(s.UpdatedAt()), CreatedBy: s.CreatedBy, Sequence: sequence,

@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/webhooks/endpoints"
 	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/oklog/ulid/v2"
 )
@@ -77,6 +79,21 @@ func TestASubscriptionIsShownAsTheCloudEventsObject(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestASubscriptionToMLflowsEvents(t *testing.T) {
+	r := newRegistry(t)
+	s := r.subscribe(`{"sink":"https://h/","name":"on call","format":"mlflow","mlflow_events":["prompt.created","model_version.created","prompt.created"]}`).Subscription
+	if s.Name != "on call" || !slices.Equal(s.MLflowEvents, []string{"model_version.created", "prompt.created"}) {
+		t.Errorf("got %+v", s)
+	}
+	path := "/v1/subscriptions/" + s.ID
+	got := decode[Subscription](r.call("PATCH", path, `{"name":null,"mlflow_events":null}`).want(200))
+	if got.Name != "" || got.MLflowEvents != nil || got.Format != events.FormatMLflow {
+		t.Errorf("without its name and events it is %+v", got)
+	}
+	r.call("PATCH", path, `{"mlflow_events":["model_version.deleted"]}`).problem(400, handlers.CodeInvalid)
+	r.call("PATCH", path, `{"format":null,"mlflow_events":["prompt.created"]}`).problem(400, handlers.CodeInvalid)
 }
 
 func TestASubscriptionsLife(t *testing.T) {
@@ -187,7 +204,7 @@ func TestASecretIsRotated(t *testing.T) {
 	for range 3 {
 		third = rotate(`{"valid_for":"168h"}`)
 	}
-	if secrets = r.endpointOf(third.Subscription).Secrets; len(secrets) != maxSecrets {
+	if secrets = r.endpointOf(third.Subscription).Secrets; len(secrets) != endpoints.MaxSecrets {
 		t.Errorf("there are %d secrets", len(secrets))
 	}
 	last := rotate(`{"valid_for":"0s"}`)
@@ -270,7 +287,7 @@ func TestBadSubscriptions(t *testing.T) {
 		{"a space", `{"sink":"https://h/a b"}`, "/sink", "visible_ascii"},
 		{"a line break", `{"sink":"https://h/\r\nHost: x"}`, "/sink", "visible_ascii"},
 		{"a host in letters", `{"sink":"https://größe.example.com"}`, "/sink", "visible_ascii"},
-		{"a long one", `{"sink":"https://h/` + strings.Repeat("a", maxSink) + `"}`, "/sink", "max_length"},
+		{"a long one", `{"sink":"https://h/` + strings.Repeat("a", endpoints.MaxSink) + `"}`, "/sink", "max_length"},
 		{"a long host", `{"sink":"https://` + strings.Repeat("a.", 200) + `com"}`, "/sink", "sink"},
 		{"an unknown member", `{"sink":"https://h","sinkk":1}`, "/sinkk", "unknown_field"},
 		{"a member twice", `{"sink":"https://h","sink":"https://h"}`, "/sink", "duplicate"},

@@ -38,6 +38,7 @@ type VerificationResult struct {
 	Digest          string  `json:"digest,omitempty"`          // of the rebuilt state
 	Found           string  `json:"found,omitempty"`           // of the live state as of the same sequence
 	Checkpoints     int     `json:"checkpoints"`               // at how many the two agreed
+	Sealed          uint64  `json:"sealed,omitzero"`           // how many events were compared with a signed head, the first ones
 	FirstDifference uint64  `json:"first_difference,omitzero"` // the event from which on they part, or that can't be read
 	Detail          string  `json:"detail,omitempty"`          // what is wrong
 }
@@ -92,7 +93,7 @@ func verifications(running verify.Running, last *verify.Result) Verifications {
 		shown.Last = &VerificationResult{
 			Number: last.Number, Outcome: string(last.Outcome), StartedAt: events.FormatTime(last.StartedAt), EndedAt: events.FormatTime(last.EndedAt),
 			Seconds: last.EndedAt.Sub(last.StartedAt).Seconds(), Events: last.Applied, Digest: last.Digest, Found: last.Found,
-			Checkpoints: last.Checkpoints, FirstDifference: last.FirstBad,
+			Checkpoints: last.Checkpoints, Sealed: last.Sealed, FirstDifference: last.FirstBad,
 		}
 		if last.Err != nil {
 			shown.Last.Detail = last.Err.Error()

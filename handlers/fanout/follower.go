@@ -12,6 +12,7 @@ const (
 	maxTaken     = 64        // events of the ring
 	maxPage      = 500       // events read from the log
 	maxPageBytes = 128 << 10 // of JSON, but for one event
+	maxReadBytes = 1 << 20   // the same, of Read
 )
 
 // Follower reads the events of a log in order, from a place on. It is for one
@@ -65,7 +66,7 @@ func (f *Follower) Next(ctx context.Context) ([]*Event, error) {
 		case err != nil:
 			return nil, err
 		case behind:
-			if taken, err = f.page(ctx); err != nil {
+			if taken, err = f.page(ctx, maxPage, maxPageBytes); err != nil {
 				return nil, err
 			}
 		}
@@ -86,12 +87,33 @@ func (f *Follower) Next(ctx context.Context) ([]*Event, error) {
 	}
 }
 
+// Read gives the next events that match among at most as many as most, without waiting
+// for what there isn't yet: perhaps none. Place says how far it has come. It fails as
+// Next does.
+func (f *Follower) Read(ctx context.Context, most uint64) ([]*Event, error) {
+	taken, behind, _, err := f.take()
+	if err != nil || !behind {
+		return taken, err
+	}
+	return f.page(ctx, most, maxReadBytes)
+}
+
 // take gives events of the ring that match. If what comes next isn't in it any more,
 // the follower is behind; if there is nothing new, moved says when to look again.
 func (f *Follower) take() (taken []*Event, behind bool, moved <-chan struct{}, err error) {
 	h := f.hub
 	all, behind, moved, err := h.held(f.after)
+	if f.match == nil {
+		if len(all) > 0 {
+			f.after = all[len(all)-1].Sequence
+		}
+		return all, behind, moved, err
+	}
 	for _, e := range all { // without the hub's lock: matching may take a while
+		if err := e.Show(); err != nil {
+			h.unreadable(err)
+			return taken, false, nil, err
+		}
 		f.after = e.Sequence
 		if f.match.Matches(e.Attributes) {
 			taken = append(taken, e)
@@ -122,7 +144,7 @@ func (h *Hub) held(after uint64) (all []*Event, behind bool, moved <-chan struct
 }
 
 // page reads on in the log, up to the head of the ring at most.
-func (f *Follower) page(ctx context.Context) ([]*Event, error) {
+func (f *Follower) page(ctx context.Context, most uint64, bytes int) ([]*Event, error) {
 	h := f.hub
 	select {
 	case h.pages <- struct{}{}:
@@ -135,7 +157,7 @@ func (f *Follower) page(ctx context.Context) ([]*Event, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
-	page, err := f.read(ctx, min(f.after+maxPage, h.head()))
+	page, err := f.read(ctx, min(f.after+most, h.head()), bytes)
 	switch {
 	case len(page) > 0: // what ended the reading comes again if it lasts
 		return page, nil
@@ -148,22 +170,22 @@ func (f *Follower) page(ctx context.Context) ([]*Event, error) {
 
 // read gives what matches up to a sequence, or a page of it. Beside an error it gives
 // what it has passed by.
-func (f *Follower) read(ctx context.Context, to uint64) (page []*Event, err error) {
+func (f *Follower) read(ctx context.Context, to uint64, bytes int) (page []*Event, err error) {
 	size := 0
 	for stored, err := range f.hub.cfg.Log.Read(ctx, f.after+1, to) {
 		if err != nil {
 			return page, fmt.Errorf("read the log: %w", err)
 		}
-		e, err := show(stored)
+		e, err := showIf(stored, f.match)
 		if err != nil {
 			return page, err
 		}
-		f.after = e.Sequence
-		if !f.match.Matches(e.Attributes) {
+		f.after = stored.Sequence
+		if e == nil {
 			continue
 		}
 		page = append(page, e)
-		if size += len(e.JSON); size >= maxPageBytes {
+		if size += len(e.JSON); size >= bytes {
 			break
 		}
 	}

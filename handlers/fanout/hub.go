@@ -24,13 +24,44 @@ type Config struct {
 }
 
 // Event is an event that is visible, with what all followers need of it. It is shared
-// and must not be changed.
+// and must not be changed. A follower with a matcher is given events that are shown;
+// for one without, each is as it is stored until somebody shows it: to decode every
+// event of a busy log for an engine that has nobody to deliver to would cost its
+// writers a tenth of their time.
 type Event struct {
-	Sequence uint64
-	Type     string
-	JSON     []byte // the structured CloudEvent, on one line
-	// Attributes are for matchers.
-	Attributes *subscription.Event
+	Sequence   uint64
+	Type       string
+	JSON       []byte              // the structured CloudEvent, on one line; once it is shown
+	Attributes *subscription.Event // for matchers, once it is shown
+
+	stored events.Stored
+	once   sync.Once
+	err    error
+}
+
+func eventOf(stored events.Stored) *Event {
+	e := &Event{Sequence: stored.Sequence, stored: stored}
+	for _, f := range stored.Header {
+		if f.Name == "ce-type" {
+			e.Type = f.Value
+		}
+	}
+	return e
+}
+
+// Show decodes the event, once. It fails on one that can't be read.
+func (e *Event) Show() error {
+	e.once.Do(func() {
+		decoded, err := events.Decode(e.stored)
+		if err == nil {
+			e.Attributes, err = subscription.Of(decoded)
+		}
+		if err == nil {
+			e.JSON, err = events.AppendEvent(nil, decoded)
+		}
+		e.err = err
+	})
+	return e.err
 }
 
 // ErrStopped says that the hub has been stopped.
@@ -65,8 +96,9 @@ type batch struct {
 const (
 	maxBatches      = 64
 	maxBatchedBytes = 16 << 20
-	// maxRingBytes bounds the ring beside its number of events.
-	maxRingBytes = 16 << 20
+	// maxRingBytes bounds what is stored of the ring's events, beside their number; what
+	// is shown takes as much again.
+	maxRingBytes = 8 << 20
 	// pageReaders is how many followers read the log at a time.
 	pageReaders = 4
 )
@@ -185,33 +217,36 @@ func (h *Hub) head() uint64 {
 }
 
 // add makes an event the newest one of the ring. One that can't be read is never
-// skipped: nothing is given any more.
+// skipped: when that shows, nothing is given any more.
 func (h *Hub) add(stored events.Stored) {
-	e, err := show(stored)
-	if err != nil {
-		h.cfg.Logger.LogAttrs(h.ctx, slog.LevelError, "no events are handed on any more", slog.Any("error", err))
-		h.fail(err)
-		return
-	}
 	h.lock.Lock()
 	defer h.lock.Unlock()
-	if e.Sequence == h.ring.head+1 { // else the ring was cleared meanwhile
-		h.ring.add(e)
+	if stored.Sequence == h.ring.head+1 { // else the ring was cleared meanwhile
+		h.ring.add(eventOf(stored))
 		h.wake()
 	}
 }
 
-func show(stored events.Stored) (*Event, error) {
+// unreadable ends all following.
+func (h *Hub) unreadable(err error) {
+	h.cfg.Logger.LogAttrs(h.ctx, slog.LevelError, "no events are handed on any more", slog.Any("error", err))
+	h.fail(err)
+}
+
+// showIf gives nil for what doesn't match, without making its JSON.
+func showIf(stored events.Stored, match *subscription.Matcher) (*Event, error) {
 	e, err := events.Decode(stored)
 	if err != nil {
 		return nil, err
 	}
 	attributes, err := subscription.Of(e)
-	if err != nil {
+	if err != nil || !match.Matches(attributes) {
 		return nil, err
 	}
 	data, err := events.AppendEvent(nil, e)
-	return &Event{Sequence: e.Sequence, Type: e.Type(), JSON: data, Attributes: attributes}, err
+	shown := &Event{Sequence: e.Sequence, Type: e.Type(), JSON: data, Attributes: attributes}
+	shown.once.Do(func() {})
+	return shown, err
 }
 
 const refillPause = 200 * time.Millisecond
@@ -268,15 +303,15 @@ func (r *ring) slot(sequence uint64) **Event { return &r.slots[sequence%uint64(l
 
 // add puts head+1 in, and the oldest ones out if there is no room.
 func (r *ring) add(e *Event) {
-	for r.tail <= r.head && (r.head-r.tail+1 == uint64(len(r.slots)) || r.bytes+len(e.JSON) > maxRingBytes) {
+	for r.tail <= r.head && (r.head-r.tail+1 == uint64(len(r.slots)) || r.bytes+e.stored.Size() > maxRingBytes) {
 		out := r.slot(r.tail)
-		r.bytes -= len((*out).JSON)
+		r.bytes -= (*out).stored.Size()
 		*out = nil
 		r.tail++
 	}
 	*r.slot(e.Sequence) = e
 	r.head = e.Sequence
-	r.bytes += len(e.JSON)
+	r.bytes += e.stored.Size()
 }
 
 // reset empties the ring, so that head+1 is the next event.

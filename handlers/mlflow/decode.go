@@ -37,6 +37,11 @@ const (
 	orderBy
 	archiveExisting
 	maxResults
+	hookURL
+	secret
+	hookStatus
+	hookEvents
+	hookEvent
 
 	paramCount
 )
@@ -49,6 +54,8 @@ const (
 	isStrings
 	isBool
 	isInt
+	isEvents // of webhooks
+	isEvent
 )
 
 // paramTypes say how each parameter is spelled. The second name is the one that
@@ -66,6 +73,8 @@ var paramTypes = [paramCount]struct {
 	stageList: {"stages", "", isStrings}, orderBy: {"order_by", "orderBy", isStrings},
 	archiveExisting: {"archive_existing_versions", "archiveExistingVersions", isBool},
 	maxResults:      {"max_results", "maxResults", isInt},
+	hookURL:         {"url", "", isString}, secret: {"secret", "", isString}, hookStatus: {"status", "", isString},
+	hookEvents: {"events", "", isEvents}, hookEvent: {"event", "", isEvent},
 }
 
 // field is a parameter of one RPC. The order of a schema is the order in which
@@ -84,6 +93,7 @@ type params struct {
 	orders  []string
 	archive bool
 	results int64
+	events  []string // of webhooks: "model_version.created"
 }
 
 // decode reads a request as MLflow does: a GET with a query says all in the query,
@@ -226,6 +236,12 @@ func (p *params) set(which param, raw jsontext.Value) (ok bool) {
 			text = string(raw)
 		}
 		p.results, ok = int64In(text)
+	case isEvents:
+		p.events = nil
+		ok = elements(raw, func(element jsontext.Value) bool { return p.addEvent(element) })
+	case isEvent:
+		p.events = nil
+		ok = p.addEvent(raw)
 	}
 	return ok
 }
@@ -340,7 +356,11 @@ func (p *params) setQuery(which param, values []string) error {
 // required refuses what must be said and isn't.
 func (p *params) required(schema []field) error {
 	for _, f := range schema {
-		if f.required && p.text[f.param] == "" {
+		absent := p.text[f.param] == ""
+		if paramTypes[f.param].kind == isEvents {
+			absent = !p.given[f.param]
+		}
+		if f.required && absent {
 			return invalid("%s%s", missing(paramTypes[f.param].name), seeDocs)
 		}
 	}

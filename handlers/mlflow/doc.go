@@ -1,6 +1,6 @@
 // Package mlflow is MLflow's registry REST surface on modelog's core, so that
 // unmodified MLflow clients work: registered models, versions, stages, aliases,
-// tags, prompts and searches, under both of MLflow's prefixes.
+// tags, prompts, searches and webhooks, under both of MLflow's prefixes.
 //
 // It is thin. Each RPC is a row in the table of routes: decode, one command or one
 // query of the core, encode. A new RPC is a new row, and a function in the file of

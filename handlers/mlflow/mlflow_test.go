@@ -18,6 +18,8 @@ import (
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/webhooks"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/modelog/modelog/projections/runner"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +37,19 @@ type registry struct {
 	log       events.Log
 	directory *principals.Directory
 	logged    *strings.Builder
+	vault     *vault.Vault
+	sent      *sender
+}
+
+// sender notes what is sent, and answers what it is told to.
+type sender struct {
+	requests []webhooks.Request
+	answer   webhooks.Result
+}
+
+func (s *sender) Exchange(_ context.Context, r webhooks.Request) webhooks.Exchange {
+	s.requests = append(s.requests, r)
+	return webhooks.Exchange{Result: s.answer}
 }
 
 type options struct {
@@ -101,14 +116,24 @@ func newRegistry(t *testing.T, o options) *registry {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key, err := vault.NewKey([]byte("the key of the tests, 32 bytes.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := vault.Open(t.Context(), vault.Config{JetStream: opened.JetStream, Key: key, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := &sender{answer: webhooks.Result{Status: http.StatusOK, Body: []byte("thanks")}}
 	server := New(Config{
 		Registrar: registrar, Runner: run, Principals: directory, Now: clock.Now, DenyLocalSources: o.denyLocal, Logger: logger,
+		Vault: secrets, NewID: newID, Sender: sent,
 	})
 	return &registry{
-		T: t, server: server, run: run, log: log, directory: directory, logged: logged,
+		T: t, server: server, run: run, log: log, directory: directory, logged: logged, vault: secrets, sent: sent,
 		handler: api.New(api.Config{
 			Registrar: registrar, Runner: run, Log: log, Principals: directory, Now: clock.Now, NewID: newID,
-			Release: "test", Logger: logger, Metrics: prometheus.NewRegistry(), Mounts: server.Mounts(),
+			Vault: secrets, Release: "test", Logger: logger, Metrics: prometheus.NewRegistry(), Mounts: server.Mounts(),
 		}),
 	}
 }
@@ -400,16 +425,18 @@ func TestRPCsAreComplete(t *testing.T) {
 		POST:registered-models/alias DELETE:registered-models/alias GET:registered-models/alias
 		POST:model-versions/create GET:model-versions/get PATCH:model-versions/update POST:model-versions/transition-stage
 		DELETE:model-versions/delete GET:model-versions/search GET:model-versions/get-download-uri
-		POST:model-versions/set-tag DELETE:model-versions/delete-tag`)
-	if len(want) != 22 || len(routes()) != 22 {
-		t.Errorf("%d routes, %d wanted of 22", len(routes()), len(want))
+		POST:model-versions/set-tag DELETE:model-versions/delete-tag
+		POST:webhooks GET:webhooks GET:webhooks/x PATCH:webhooks/x DELETE:webhooks/x POST:webhooks/x/test`)
+	if len(want) != 28 || len(routes()) != 28 {
+		t.Errorf("%d routes, %d wanted of 28", len(routes()), len(want))
 	}
 	r := newRegistry(t, options{})
 	for _, prefix := range prefixes {
 		for _, route := range want {
 			method, path, _ := strings.Cut(route, ":")
 			got := r.call(method+" "+prefix+path, "")
-			if got.Code != 400 && path != "registered-models/search" && path != "model-versions/search" {
+			takesNothing := strings.HasSuffix(path, "/search") || strings.HasPrefix(path, "webhooks")
+			if got.Code != 400 && !takesNothing {
 				t.Errorf("%s %s%s: %d %s", method, prefix, path, got.Code, got.Body)
 			}
 			if strings.Contains(got.Body.String(), "ENDPOINT_NOT_FOUND") {

@@ -2,6 +2,7 @@ package mlflow
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -13,11 +14,15 @@ import (
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
 	"github.com/modelog/modelog/handlers/principals"
+	"github.com/modelog/modelog/handlers/webhooks"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
 	"github.com/modelog/modelog/projections"
 	"github.com/modelog/modelog/projections/runner"
+	"github.com/oklog/ulid/v2"
 )
 
-// Config is what the dialect needs. All fields but DenyLocalSources are required.
+// Config is what the dialect needs. All fields are required, but for DenyLocalSources
+// and those of webhooks.
 type Config struct {
 	Registrar  *handlers.Registrar
 	Runner     *runner.Runner // the registrar's, to read from
@@ -27,6 +32,20 @@ type Config struct {
 	// such a source is stored as any other, and never opened.
 	DenyLocalSources bool
 	Logger           *slog.Logger
+
+	// Vault keeps the endpoints of webhooks; nil if there is none, so that there are no
+	// webhooks.
+	Vault *vault.Vault
+	NewID func(time.Time) ulid.ULID // for what the vault keeps, and for tests of webhooks
+	// SinksOverHTTP takes webhooks' URLs that are no https URLs.
+	SinksOverHTTP bool
+	// Handshake asks an endpoint whether it wants to be delivered to; nil asks none. It
+	// fails with a handlers.Refusal.
+	Handshake func(ctx context.Context, endpoint vault.Endpoint) error
+	// Sender tries webhooks out; nil if nothing is delivered from here.
+	Sender interface {
+		Exchange(ctx context.Context, r webhooks.Request) webhooks.Exchange
+	}
 }
 
 // Server answers MLflow's registry RPCs.
@@ -50,10 +69,10 @@ type rpc struct {
 	serve        func(c *call) (any, error) // gives the answer to encode
 }
 
-// routes lists all RPCs. Routes of another subject, such as webhooks, join here.
+// routes lists all RPCs. Routes of another subject join here.
 func routes() []rpc {
 	var all []rpc
-	for _, subject := range [][]rpc{modelRoutes, versionRoutes, aliasRoutes, tagRoutes, searchRoutes} {
+	for _, subject := range [][]rpc{modelRoutes, versionRoutes, aliasRoutes, tagRoutes, searchRoutes, webhookRoutes} {
 		all = append(all, subject...)
 	}
 	return all
@@ -174,24 +193,30 @@ const patience = time.Minute
 // do hands a command to the registrar, and gives the view as of its outcome. tags
 // are those that the command sets, nil for none.
 func (c *call) do(cmd handlers.Command, tags map[string]string) (projections.View, events.Resource, error) {
+	outcome, err := c.ask(cmd, tags)
+	if err != nil {
+		return projections.View{}, events.Resource{}, err
+	}
+	return c.server.cfg.Runner.At(outcome.Sequence), outcome.Resource, nil
+}
+
+// ask hands a command to the registrar, as do does.
+func (c *call) ask(cmd handlers.Command, tags map[string]string) (outcome handlers.Outcome, err error) {
 	request := handlers.Request{
 		Command: cmd, CorrelationID: c.id, TraceParent: api.TraceParent(c.r), Patience: patience,
 	}
 	// A request that is wrong in itself brings nobody into the directory.
 	if err := request.Check(); err != nil {
-		return projections.View{}, events.Resource{}, err
+		return outcome, err
 	}
-	var err error
 	if request.Principal, err = c.actor(c.r.Context()); err != nil {
-		return projections.View{}, events.Resource{}, err
+		return outcome, err
 	}
 	if err := c.hideUser(tags); err != nil {
-		return projections.View{}, events.Resource{}, err
+		return outcome, err
 	}
-	outcome, err := c.server.cfg.Registrar.Do(c.r.Context(), request)
-	if err != nil {
-		return projections.View{}, events.Resource{}, err
+	if outcome, err = c.server.cfg.Registrar.Do(c.r.Context(), request); err == nil {
+		c.setSequence(outcome.Sequence)
 	}
-	c.setSequence(outcome.Sequence)
-	return c.server.cfg.Runner.At(outcome.Sequence), outcome.Resource, nil
+	return outcome, err
 }

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,8 +55,17 @@ func OpenCheckpoint(data []byte, origin string, keys ...string) (Checkpoint, err
 			return Checkpoint{}, fmt.Errorf("the checkpoint's signature: %w", err)
 		}
 	}
-	c := Checkpoint{Note: data}
-	lines := strings.Split(n.Text, "\n")
+	c, err := parseCheckpoint(n.Text)
+	c.Note = data
+	if err == nil && c.Origin != origin {
+		err = fmt.Errorf("the checkpoint is of the log %s, not of %s", c.Origin, origin)
+	}
+	return c, err
+}
+
+// parseCheckpoint reads what text writes.
+func parseCheckpoint(text string) (c Checkpoint, err error) {
+	lines := strings.Split(text, "\n")
 	if len(lines) != 4 {
 		return c, fmt.Errorf("the checkpoint has %d lines, not 3", len(lines)-1)
 	}
@@ -66,11 +76,8 @@ func OpenCheckpoint(data []byte, origin string, keys ...string) (Checkpoint, err
 	if c.Tree.Hash, err = tlog.ParseHash(lines[2]); err != nil {
 		return c, fmt.Errorf("the checkpoint's root: %w", err)
 	}
-	switch {
-	case c.text() != n.Text || c.Tree.N < 0:
-		return c, fmt.Errorf("the checkpoint is not in the form in which it is signed")
-	case c.Origin != origin:
-		return c, fmt.Errorf("the checkpoint is of the log %s, not of %s", c.Origin, origin)
+	if c.text() != text || c.Tree.N < 0 {
+		return c, errors.New("the checkpoint is not in the form in which it is signed")
 	}
 	return c, nil
 }

@@ -145,11 +145,11 @@ func (f Filter) dialects() []string {
 func (c *compiler) dialect(pointer string, f Filter, depth int) (node, error) {
 	switch {
 	case f.Exact != nil:
-		return attributes(pointer, f.Exact, func(value, want string) bool { return value == want })
+		return attributes(pointer, f.Exact, exact, func(value, want string) bool { return value == want })
 	case f.Prefix != nil:
-		return attributes(pointer, f.Prefix, strings.HasPrefix)
+		return attributes(pointer, f.Prefix, prefix, strings.HasPrefix)
 	case f.Suffix != nil:
-		return attributes(pointer, f.Suffix, strings.HasSuffix)
+		return attributes(pointer, f.Suffix, suffix, strings.HasSuffix)
 	case f.All != nil:
 		nodes, err := c.some(pointer, f.All, depth)
 		return allOf(nodes), err
@@ -172,11 +172,11 @@ func (c *compiler) some(pointer string, filters []Filter, depth int) ([]node, er
 }
 
 // attributes makes a node of exact, prefix or suffix.
-func attributes(pointer string, values map[string]string, compare func(value, want string) bool) (node, error) {
+func attributes(pointer string, values map[string]string, how dialect, compare func(value, want string) bool) (node, error) {
 	if len(values) == 0 {
 		return nil, handlers.InvalidField(pointer, "required", "must have at least one attribute")
 	}
-	n := comparison{compare: compare}
+	n := comparison{how: how, compare: compare}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name]
 		at := string(jsontext.Pointer(pointer).AppendToken(name))

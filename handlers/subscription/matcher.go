@@ -41,6 +41,9 @@ type Event struct {
 	event cloudevents.Event // for sql; made once
 }
 
+// Value gives an attribute, empty for none.
+func (e *Event) Value(name string) string { return e.values[places[name]] }
+
 // Of gives the attributes of an event. It fails on one that has no form at the edges.
 func Of(e events.Event) (*Event, error) {
 	all, err := events.Attributes(e)
@@ -87,9 +90,18 @@ type node interface{ Matches(e *Event) bool }
 
 // comparison is exact, prefix or suffix.
 type comparison struct {
+	how     dialect
 	wants   []want
 	compare func(value, want string) bool
 }
+
+type dialect uint8
+
+const (
+	exact dialect = iota
+	prefix
+	suffix
+)
 
 type want struct {
 	place int

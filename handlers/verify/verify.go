@@ -14,17 +14,21 @@ import (
 	"time"
 
 	"github.com/modelog/modelog/events"
+	"github.com/modelog/modelog/handlers/seal"
 	"github.com/modelog/modelog/projections/runner"
 )
 
-// Config is what a verifier needs. Room and Logger may be nil.
+// Config is what a verifier needs. Room, Sealed and Logger may be nil.
 type Config struct {
 	Log    events.Log
 	Runner *runner.Runner // the live state, of Log
 	Now    func() time.Time
 	// Room makes room for a second state, as large as the live one, and gives
 	// what to call when that has been let go.
-	Room   func() (done func())
+	Room func() (done func())
+	// Sealed makes what compares the log with its newest signed head; it may be nil,
+	// and give nil, where nothing is signed.
+	Sealed func() *seal.Reviewer
 	Logger *slog.Logger
 }
 
@@ -70,6 +74,7 @@ type Result struct {
 	Digest      string // of the rebuilt state, at the last sequence or where the two part
 	Found       string // of the live state there
 	Checkpoints int    // at how many the two agreed
+	Sealed      uint64 // how many events were compared with a signed head, the first ones
 	FirstBad    uint64 // the first event where they part, or that can't be read; 0 if none
 	Err         error  // what is wrong, nil if it passed
 }
@@ -81,6 +86,9 @@ func New(cfg Config) *Verifier {
 	}
 	if cfg.Room == nil {
 		cfg.Room = func() func() { return func() {} }
+	}
+	if cfg.Sealed == nil {
+		cfg.Sealed = func() *seal.Reviewer { return nil }
 	}
 	v := &Verifier{cfg: cfg, metrics: newMetrics()}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
@@ -95,10 +103,11 @@ func (v *Verifier) Start() Running {
 	if v.running != nil || v.stopped {
 		return v.status()
 	}
+	sealed := v.cfg.Sealed() // before what is visible, which is never less
 	v.count++
 	v.running = &Running{Number: v.count, StartedAt: v.cfg.Now().UTC(), Until: v.cfg.Runner.Visible()}
 	v.ended.Add(1)
-	go v.run(*v.running)
+	go v.run(*v.running, sealed)
 	return *v.running
 }
 
@@ -139,10 +148,10 @@ func (v *Verifier) Stop() {
 }
 
 // run is one verification.
-func (v *Verifier) run(r Running) {
+func (v *Verifier) run(r Running, sealed *seal.Reviewer) {
 	defer v.ended.Done()
 	done := v.cfg.Room()
-	result := v.rebuild(r)
+	result := v.rebuild(r, sealed)
 	done() // the second state is nobody's any more
 	result.EndedAt = v.cfg.Now().UTC()
 	v.metrics.ended(result)
@@ -151,9 +160,12 @@ func (v *Verifier) run(r Running) {
 }
 
 // rebuild makes the second state, and forgets it.
-func (v *Verifier) rebuild(r Running) *Result {
+func (v *Verifier) rebuild(r Running, sealed *seal.Reviewer) *Result {
 	result := &Result{Running: r}
-	verdict, err := v.compare(r)
+	verdict, err := v.compare(r, sealed)
+	if err == nil && sealed != nil {
+		result.Sealed = sealed.Size()
+	}
 	result.Applied = max(v.applied(), verdict.Events)
 	result.Digest, result.Found, result.Checkpoints = verdict.Digest, verdict.Digest, verdict.Checkpoints
 	result.Outcome, result.FirstBad, result.Err = judge(err)
@@ -163,12 +175,19 @@ func (v *Verifier) rebuild(r Running) *Result {
 	return result
 }
 
-func (v *Verifier) compare(r Running) (runner.Verdict, error) {
-	b := runner.NewRebuild(v.cfg.Runner, r.Until)
-	if err := b.Read(v.ctx, v.cfg.Log, r.Until, v.progress); err != nil {
+func (v *Verifier) compare(r Running, sealed *seal.Reviewer) (runner.Verdict, error) {
+	b, log := runner.NewRebuild(v.cfg.Runner, r.Until), v.cfg.Log
+	if sealed != nil {
+		log = sealed.Watch(log)
+	}
+	if err := b.Read(v.ctx, log, r.Until, v.progress); err != nil {
 		return runner.Verdict{}, err
 	}
-	return b.Finish(v.ctx)
+	verdict, err := b.Finish(v.ctx)
+	if err == nil && sealed != nil {
+		err = sealed.Finish()
+	}
+	return verdict, err
 }
 
 // judge says what an error of a rebuild means: that the log was away proves
@@ -222,7 +241,7 @@ func (v *Verifier) log(result *Result) {
 	case Passed:
 		v.cfg.Logger.LogAttrs(v.ctx, slog.LevelInfo, "the state equals its rebuild", slog.Uint64("events", result.Applied), slog.String("digest", result.Digest), took)
 	case Differs:
-		v.cfg.Logger.LogAttrs(v.ctx, slog.LevelError, "the state is not what the log gives; stop writing, keep the data directory, and start anew from the log", slog.Any("error", result.Err), took)
+		v.cfg.Logger.LogAttrs(v.ctx, slog.LevelError, "the state is not what the log gives, or the log is not what was sealed; stop writing, and keep the data directory as it is", slog.Any("error", result.Err), took)
 	default:
 		v.cfg.Logger.LogAttrs(v.ctx, slog.LevelWarn, "a verification came to no end", slog.Any("error", result.Err), took)
 	}

@@ -27,7 +27,8 @@ const (
 	breakerMost     = 10 * time.Minute
 	maxRetryAfter   = 24 * time.Hour
 	disableAfter    = 5 * 24 * time.Hour // of nothing but failures
-	ownPause        = time.Second        // after what was modelog's own fault
+	ownFirst        = time.Second        // pause after what was modelog's own fault
+	ownMost         = time.Minute
 )
 
 // schedule says how long after the attempt before each attempt is made.
@@ -58,6 +59,7 @@ type lane struct {
 type core struct {
 	ordering events.DeliveryOrdering
 	rate     int
+	pace     *Pace
 	stopped  bool // nothing is sent
 
 	seen  uint64  // everything up to here was matched
@@ -77,7 +79,10 @@ type core struct {
 	failing   time.Time // when the first failure since the last success was
 	waitUntil time.Time // asked for by the endpoint
 	slot      time.Time // when the next delivery is due by the rate
+	own       time.Time // when to go on after a fault of modelog's own
+	ownFor    time.Duration
 	dead      uint64
+	retrying  int // items that have failed
 }
 
 // newCore gives the core as of a cursor.
@@ -91,17 +96,25 @@ func newCore(ordering events.DeliveryOrdering, rate int, c cursors.Cursor) core 
 		if p.DueMilli != 0 {
 			it.due = time.UnixMilli(p.DueMilli)
 		}
+		if it.attempts > 0 {
+			k.retrying++
+		}
 		k.begin(it)
 	}
 	return k
 }
 
+// after is the cursor's: everything up to it is settled, or pending.
+func (k *core) after() uint64 {
+	if len(k.ready) > 0 {
+		return k.ready[0].sequence - 1
+	}
+	return k.seen
+}
+
 // cursor gives the cursor as of now.
 func (k *core) cursor() cursors.Cursor {
-	c := cursors.Cursor{After: k.seen, Dead: k.dead}
-	if len(k.ready) > 0 {
-		c.After = k.ready[0].sequence - 1
-	}
+	c := cursors.Cursor{After: k.after(), Dead: k.dead}
 	if !k.failing.IsZero() {
 		c.FailingMilli = k.failing.UnixMilli()
 	}
@@ -222,7 +235,7 @@ func (k *core) opening() (at time.Time, some bool) {
 	default:
 		return at, false
 	}
-	for _, t := range []time.Time{k.waitUntil, k.open} {
+	for _, t := range [...]time.Time{k.waitUntil, k.open, k.own} {
 		if at.Before(t) {
 			at = t
 		}
@@ -275,6 +288,7 @@ func (k *core) next(now time.Time) (it item, ok bool) {
 type outcome struct {
 	ok         bool
 	ours       bool // modelog's own fault: no attempt
+	nothing    bool // there was nothing to tell: no attempt, and it is settled
 	unsendable bool // it never can be, which says nothing of the endpoint
 	gone       bool // 410
 	slow       bool // the endpoint asks for less: retryAfter is good for everything
@@ -286,11 +300,9 @@ type verdict struct {
 	settled bool
 	dead    bool
 	next    time.Time // of the next attempt
+	paused  bool      // a pause after a fault of modelog's own begins
 	disable events.DisableCause
 }
-
-// last says whether an item that fails is a dead letter.
-func (it *item) last() bool { return it.attempts+1 >= len(schedule) }
 
 // result takes the outcome of what was in flight. jitter is from 0 to 1.
 func (k *core) result(now time.Time, sequence uint64, o outcome, jitter float64) verdict {
@@ -305,29 +317,44 @@ func (k *core) result(now time.Time, sequence uint64, o outcome, jitter float64)
 		k.probing = false
 	}
 	switch {
+	case o.nothing:
+		return k.settle(it)
 	case o.ours:
-		return k.again(it, now.Add(ownPause))
+		paused := !now.Before(k.own)
+		if paused {
+			k.ownFor = min(max(2*k.ownFor, ownFirst), ownMost)
+			k.own = now.Add(k.ownFor)
+		}
+		v := k.again(it, k.own)
+		v.paused = paused
+		return v
 	case o.unsendable:
 		v := k.settle(it)
 		v.dead = true
 		k.dead++
 		return v
-	case o.ok:
+	}
+	k.own, k.ownFor = time.Time{}, 0
+	if o.ok {
 		k.failures, k.open, k.openFor, k.failing = 0, time.Time{}, 0, time.Time{}
 		k.window = min(k.window+1, maxFlying)
 		return k.settle(it)
 	}
 	k.fail(now, probe)
+	if it.attempts == 0 {
+		k.retrying++
+	}
 	if o.slow && o.retryAfter > 0 {
 		k.waitUntil = now.Add(min(o.retryAfter, maxRetryAfter))
 	}
 	var v verdict
-	if it.attempts++; it.attempts >= len(schedule) {
+	last := k.pace.last(it.attempts)
+	if it.attempts++; last {
 		v = k.settle(it)
 		v.dead = true
 		k.dead++
 	} else {
-		delay := time.Duration(float64(schedule[it.attempts]) * (0.8 + 0.4*jitter))
+		delay := time.Duration(float64(k.pace.schedule()[it.attempts]) * (0.8 + 0.4*jitter))
 		v = k.again(it, now.Add(max(delay, min(o.retryAfter, maxRetryAfter))))
 	}
 	switch {
@@ -348,45 +375,76 @@ func (k *core) fail(now time.Time, probe bool) {
 		k.failing = now
 	}
 	if probe || k.open.IsZero() && k.failures >= breakerFailures {
-		k.openFor = min(max(2*k.openFor, breakerFirst), breakerMost)
+		k.openFor = min(max(2*k.openFor, k.pace.breaker()), breakerMost)
 		k.open = now.Add(k.openFor)
 	}
 }
 
+// again makes an item due at a time. If others of its lane come before it, which is so
+// when it was in flight while the ordering was changed, it is held behind them.
 func (k *core) again(it *item, at time.Time) verdict {
 	it.due = at
+	v := verdict{next: at}
+	id, ok := k.laneOf(it.lane)
+	if l := k.lanes[id]; ok && (l.begun > 1 || len(l.held) > 0 && l.held[0].sequence < it.sequence) {
+		delete(k.begun, it.sequence)
+		i, _ := slices.BinarySearchFunc(l.held, it.sequence, func(held *item, sequence uint64) int { return cmp.Compare(held.sequence, sequence) })
+		l.held = slices.Insert(l.held, i, it)
+		k.held++
+		k.leave(id, l)
+		return v
+	}
 	heap.Push(&k.due, it)
-	return verdict{next: at}
+	return v
 }
 
 // settle lets the lane of an item go on.
 func (k *core) settle(it *item) verdict {
 	delete(k.begun, it.sequence)
+	if it.attempts > 0 {
+		k.retrying--
+	}
 	if len(k.begun) == 0 {
 		k.begun = nil
 	}
 	if id, ok := k.laneOf(it.lane); ok {
-		l := k.lanes[id]
-		l.begun--
-		switch {
-		case l.begun > 0:
-		case len(l.held) == 0:
-			if delete(k.lanes, id); len(k.lanes) == 0 {
-				k.lanes = nil
-			}
-		default:
-			first := l.held[0]
-			l.held = l.held[1:]
-			k.held--
-			k.begin(first)
-		}
+		k.leave(id, k.lanes[id])
 	}
 	return verdict{settled: true}
 }
 
-// start lets deliveries go on after they were stopped, with all forgiven.
+// leave says that an item of a lane isn't begun any more: the first of those that were
+// held is next.
+func (k *core) leave(id uint64, l *lane) {
+	l.begun--
+	switch {
+	case l.begun > 0:
+	case len(l.held) == 0:
+		if delete(k.lanes, id); len(k.lanes) == 0 {
+			k.lanes = nil
+		}
+	default:
+		first := l.held[0]
+		l.held = l.held[1:]
+		k.held--
+		k.begin(first)
+	}
+}
+
+// start lets deliveries go on after they were stopped, with all forgiven: what waits
+// for another attempt needn't wait any longer.
 func (k *core) start() {
 	k.stopped, k.failures, k.open, k.openFor, k.failing, k.waitUntil = false, 0, time.Time{}, 0, time.Time{}, time.Time{}
+	k.own, k.ownFor = time.Time{}, 0
+	for _, it := range k.due {
+		it.due = time.Time{}
+	}
+	heap.Init(&k.due)
+	for _, l := range k.lanes {
+		for _, it := range l.held {
+			it.due = time.Time{}
+		}
+	}
 }
 
 // dueHeap has the earliest first, and of the same time the lowest sequence.

@@ -350,7 +350,7 @@ func TestTheBreakerOpensAndProbes(t *testing.T) {
 		wantNone(t, &k, now) // one probe at a time
 		if seconds == 120 {  // what wasn't sent doesn't count
 			k.result(now, probe, outcome{ours: true}, 0.5)
-			probe = mustNext(t, &k, now.Add(ownPause))
+			probe = mustNext(t, &k, now.Add(ownFirst))
 		}
 		k.result(now, probe, outcome{retryAfter: 10 * time.Hour}, 0.5)
 	}

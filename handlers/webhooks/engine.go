@@ -10,6 +10,7 @@ import (
 
 	"github.com/modelog/modelog/events"
 	"github.com/modelog/modelog/handlers/fanout"
+	"github.com/modelog/modelog/handlers/subscription"
 	"github.com/modelog/modelog/handlers/webhooks/attempts"
 	"github.com/modelog/modelog/handlers/webhooks/cursors"
 	"github.com/modelog/modelog/handlers/webhooks/vault"
@@ -66,30 +67,40 @@ type Config struct {
 	Sender interface {
 		Send(ctx context.Context, r Request) Result
 	}
-	// Render gives the body for a format, of the structured CloudEvent of an event;
-	// that itself if nil. It fails if the event has none in the format: such events
-	// are dead letters at once.
-	Render  func(format events.DeliveryFormat, event events.Event, structured []byte) (body []byte, contentType string, err error)
+	// Render writes an event, of which structured is the CloudEvent, as a subscription
+	// wants it: a body for each request, in order, or none if there is nothing to tell;
+	// the CloudEvent itself if Render is nil. Events for which it fails are dead letters
+	// at once.
+	Render func(s *events.SubscriptionSettings, event events.Event, structured []byte) (bodies [][]byte, contentType string, err error)
+	// Wants says whether Render can have anything for a type of event; always if nil.
+	Wants   func(s *events.SubscriptionSettings, eventType string) bool
 	Journal *attempts.Journal
 	Cursors *cursors.Store
+	// Matchers has the compiled filters of subscriptions; nil if nobody
+	// shares them.
+	Matchers *subscription.Cache
 	// Disable asks the registrar; it is called again until the subscription isn't
 	// active any more.
 	Disable func(ctx context.Context, d Disabling) error
 	Now     func() time.Time // monotonic
 	Jitter  func() float64   // from 0 to 1
 	Holder  string           // names this process among those that share the log
+	Alone   bool             // no other can: a lease that is there has ended with its process
 	Flying  int              // deliveries in flight at most, 1024 if 0
+	Pace    *Pace            // nil for the ordinary one
 	Logger  *slog.Logger     // nil means silence
 }
 
 // Of the lease. Another process takes it when it has seen no renewal for leaseDead,
-// which is longer than what the holder takes it to be good for after a renewal.
+// which is longer than what the holder takes it to be good for after a renewal, by what
+// an attempt under way may still take.
 const (
 	leaseRenew = 2 * time.Second
-	leaseValid = 6 * time.Second
-	leaseDead  = 8 * time.Second
+	leaseValid = 5 * time.Second
+	leaseDead  = 7 * time.Second
 	leaseLook  = time.Second
 	leaseWrite = 2 * time.Second
+	leaseBack  = time.Second // to give it back in the end
 )
 
 // Engine delivers, while it holds the lease. Its methods are safe for concurrent use.
@@ -130,9 +141,11 @@ func (e *Engine) Stop() {
 type holding struct {
 	revision uint64
 	lease    cursors.Lease
-	changed  time.Time // when it was last seen to move
-	until    time.Time // good for us until then; zero if it isn't ours
-	next     time.Time // when to look again
+	changed  time.Time     // when it was last seen to move
+	until    time.Time     // good for us until then; zero if it isn't ours
+	next     time.Time     // when to look again
+	mine     bool          // we have written it last
+	tried    cursors.Lease // what was written without an answer
 }
 
 func (e *Engine) run() {
@@ -166,7 +179,7 @@ func (e *Engine) run() {
 		e.leave(s, true)
 	}
 	if !h.until.IsZero() {
-		ctx, cancel := context.WithTimeout(context.Background(), leaseWrite)
+		ctx, cancel := context.WithTimeout(context.Background(), leaseBack)
 		defer cancel()
 		_, err := e.cfg.Cursors.Put(ctx, cursors.LeaseKey, h.revision, cursors.Lease{Count: h.lease.Count + 1})
 		e.told("the lease of the deliveries runs out by itself", err)
@@ -193,37 +206,58 @@ func (e *Engine) told(what string, err error) {
 
 // hold renews the lease, or takes it if it is free.
 func (e *Engine) hold(h *holding, now time.Time) {
-	ctx, cancel := context.WithTimeout(e.ctx, leaseWrite)
+	patience := leaseWrite
+	if !h.until.IsZero() {
+		patience = min(patience, h.until.Sub(now))
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, patience)
 	defer cancel()
-	if h.until.IsZero() {
-		h.next = now.Add(leaseLook)
-		var found cursors.Lease
-		revision, err := e.cfg.Cursors.Get(ctx, cursors.LeaseKey, &found)
-		if err != nil && !errors.Is(err, cursors.ErrNone) {
-			e.told("the lease of the deliveries can't be read; it is tried again", err)
-			h.changed = time.Time{} // nobody may be able to renew it
-			return
-		}
-		if revision != h.revision || h.changed.IsZero() {
-			h.revision, h.lease, h.changed = revision, found, now
-		}
-		if h.lease.Holder != "" && now.Sub(h.changed) < leaseDead {
-			return
-		}
+	if h.until.IsZero() && !e.free(ctx, h, now) {
+		return
 	}
 	next := cursors.Lease{Holder: e.cfg.Holder, Count: h.lease.Count + 1}
 	revision, err := e.cfg.Cursors.Put(ctx, cursors.LeaseKey, h.revision, next)
+	if errors.Is(err, cursors.ErrMoved) {
+		if revision, err = e.written(ctx, h, err); err == nil {
+			next = h.tried
+		}
+	}
 	switch {
 	case err == nil:
-		h.revision, h.lease, h.changed, h.until, h.next = revision, next, now, now.Add(leaseValid), now.Add(leaseRenew)
-	case errors.Is(err, cursors.ErrMoved) && h.until.IsZero():
-		h.next = now.Add(leaseLook)
-	case errors.Is(err, cursors.ErrMoved): // somebody took it, or a renewal without an answer
-		h.until, h.next, h.changed = time.Time{}, now.Add(leaseLook), time.Time{}
+		*h = holding{revision: revision, lease: next, changed: now, until: now.Add(leaseValid), next: now.Add(leaseRenew), mine: true}
+	case errors.Is(err, cursors.ErrMoved):
+		h.until, h.next, h.mine = time.Time{}, now.Add(leaseLook), false
 	default:
 		e.told("the lease of the deliveries can't be renewed; it is tried again", err)
-		h.next = now.Add(leaseLook / 2)
+		h.tried, h.next = next, now.Add(leaseLook/2)
 	}
+}
+
+// free looks whether the lease may be taken: it was given back, or nobody has renewed
+// it for long. What nobody has written since is still ours.
+func (e *Engine) free(ctx context.Context, h *holding, now time.Time) bool {
+	h.next = now.Add(leaseLook)
+	var found cursors.Lease
+	revision, err := e.cfg.Cursors.Get(ctx, cursors.LeaseKey, &found)
+	if err != nil && !errors.Is(err, cursors.ErrNone) {
+		e.told("the lease of the deliveries can't be read; it is tried again", err)
+		return false
+	}
+	if revision != h.revision || h.changed.IsZero() {
+		h.revision, h.lease, h.changed, h.mine = revision, found, now, found == h.tried && found.Holder != ""
+	}
+	return h.lease.Holder == "" || h.mine || e.cfg.Alone || now.Sub(h.changed) >= leaseDead
+}
+
+// written gives the revision of the lease if it is what a write without an answer left,
+// and fails as that other write did otherwise.
+func (e *Engine) written(ctx context.Context, h *holding, moved error) (revision uint64, err error) {
+	var found cursors.Lease
+	revision, err = e.cfg.Cursors.Get(ctx, cursors.LeaseKey, &found)
+	if err == nil && (found != h.tried || found.Holder == "") {
+		err = moved
+	}
+	return revision, err
 }
 
 func (e *Engine) current() *session {

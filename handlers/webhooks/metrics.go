@@ -2,6 +2,7 @@ package webhooks
 
 import (
 	"github.com/modelog/modelog/handlers/webhooks/attempts"
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -47,21 +48,17 @@ func (e *Engine) Collectors() []prometheus.Collector {
 		gauge("modelog_delivery_lag_events", "Events that the active subscription furthest behind has not looked at.", func(s *session) float64 {
 			var lag uint64
 			for _, f := range s.flows {
-				if after := f.core.cursor().After; !f.inStep && f.job == nil && f.active() {
-					lag = max(lag, s.place-min(after, s.place))
-				} else if len(f.core.ready) > 0 && f.job == nil {
-					lag = max(lag, s.place-min(after, s.place))
+				if f.active() && (!f.inStep || len(f.core.ready) > 0) {
+					lag = max(lag, s.place-min(f.core.after(), s.place))
 				}
 			}
 			return float64(lag)
 		}),
 		gauge("modelog_delivery_retries_pending", "Events that failed and are sent again later.", func(s *session) float64 {
 			n := 0
-			for _, f := range s.flows {
-				for _, it := range f.core.begun {
-					if it.attempts > 0 {
-						n++
-					}
+			for _, all := range []map[ulid.ULID]*flow{s.flows, s.jobs} {
+				for _, f := range all {
+					n += f.core.retrying
 				}
 			}
 			return float64(n)

@@ -1,6 +1,10 @@
 // Package attempts keeps the journal of deliveries: the JetStream stream
-// MODELOG_ATTEMPTS, with one message for each attempt, kept for a fortnight and within
-// a size.
+// MODELOG_ATTEMPTS, kept for a fortnight and within a size.
+//
+// A message has attempts of one subscription whose events lie close to each other, and
+// its subject says which: a server holds all subjects in memory, so that one for each
+// attempt would be dear. Attempts that are recorded while a message is on its way go
+// into the next one together.
 //
 // It does not belong here what follows from an attempt.
 package attempts
@@ -11,7 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -33,6 +37,16 @@ const (
 	// What a call of List reads at most, and of it between two looks at where it is.
 	maxVisited = 2_000
 	maxWindow  = 512
+
+	// span is how many events have a subject in common.
+	span = 1024
+
+	// What a message has at most. A place in the journal is the message's sequence and,
+	// in placeBits, that of the attempt in it.
+	maxTogether   = 256
+	maxBodies     = 256 << 10 // bytes of answers, but for one attempt
+	placeBits     = 10
+	recordTimeout = 5 * time.Second // of what is recorded together
 )
 
 // ErrStream says that the stream is not as the journal needs it.
@@ -46,19 +60,12 @@ type Attempt struct {
 	StartedAt    time.Time `json:"started_at"`
 	Milliseconds float64   `json:"duration_ms"`
 	Status       int       `json:"status,omitzero"` // of HTTP, 0 without an answer
-	Class        string    `json:"class"`           // "ok", or what went wrong, in one word
-	Body         string    `json:"body,omitempty"`  // the beginning of the answer's
+	Class        string    `json:"class"`           // one of the classes
+	Body         string    `json:"body,omitempty"`  // the beginning of the answer's, or more of what went wrong
 	NextAt       time.Time `json:"next_at,omitzero"`
 	Replay       ulid.ULID `json:"replay,omitzero"` // the job it was for
 	Dead         bool      `json:"dead,omitzero"`   // it was the last one, and failed
 }
-
-// ClassOK is the class of an attempt that was answered with 2xx.
-const ClassOK = "ok"
-
-// ClassUnrenderable is the class of an attempt that was never sent, since the event has
-// no body in the format of the subscription.
-const ClassUnrenderable = "unrenderable"
 
 // Filter chooses attempts; zero fields choose all.
 type Filter struct {
@@ -68,7 +75,7 @@ type Filter struct {
 }
 
 func (f Filter) passes(a *Attempt) bool {
-	return (f.Status == 0 || a.Status == f.Status) && (f.Class == "" || a.Class == f.Class)
+	return (f.Sequence == 0 || a.Sequence == f.Sequence) && (f.Status == 0 || a.Status == f.Status) && (f.Class == "" || a.Class == f.Class)
 }
 
 // Config is what a journal needs.
@@ -80,7 +87,12 @@ type Config struct {
 }
 
 // Journal has the attempts. It is safe for concurrent use.
-type Journal struct{ cfg Config }
+type Journal struct {
+	cfg Config
+
+	mu     sync.Mutex
+	queues map[string]*queue // guarded by mu; by subject, of those that are being written
+}
 
 func streamConfig(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -108,27 +120,11 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if _, err := streams.Open(ctx, cfg.JetStream(), streamConfig(cfg.Replicas), rules, ErrStream); err != nil {
 		return nil, err
 	}
-	return &Journal{cfg}, nil
+	return &Journal{cfg: cfg, queues: map[string]*queue{}}, nil
 }
 
 func subject(subscription ulid.ULID, sequence uint64) string {
-	return subjectPrefix + subscription.String() + "." + strconv.FormatUint(sequence, 10)
-}
-
-// Record writes an attempt down. It fails with the client's errors.
-func (j *Journal) Record(ctx context.Context, a *Attempt) error {
-	if len(a.Body) > MaxBody {
-		a.Body = a.Body[:MaxBody]
-	}
-	a.Body = strings.ToValidUTF8(a.Body, "�")
-	data, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	if _, err := j.cfg.JetStream().Publish(ctx, subject(a.Subscription, a.Sequence), data, jetstream.WithExpectStream(streamName)); err != nil {
-		return fmt.Errorf("record an attempt: %w", err)
-	}
-	return nil
+	return subjectPrefix + subscription.String() + "." + strconv.FormatUint(sequence/span, 10)
 }
 
 // List gives attempts of a subscription, the last ones first, and at most limit. next,
@@ -145,10 +141,10 @@ func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, be
 		filter = subject(subscription, f.Sequence)
 	}
 	state := stream.CachedInfo().State
-	high := state.LastSeq
-	if before != 0 {
-		high = min(high, before-1)
+	if before == 0 {
+		before = (state.LastSeq + 1) << placeBits
 	}
+	high := min((before-1)>>placeBits, state.LastSeq)
 	// The server reads forwards only: so windows of the stream are read, from its end. An
 	// empty one costs one request, and the next is twice as wide.
 	visited := 0
@@ -158,14 +154,14 @@ func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, be
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case !all:
+		case !all && low < high:
 			width /= 2
 			continue
 		case len(window) == 0:
 			width *= 2
 		}
 		for _, e := range slices.Backward(window) {
-			if !f.passes(&e.Attempt) {
+			if e.at >= before || !f.passes(&e.Attempt) {
 				continue
 			}
 			if page = append(page, e.Attempt); len(page) >= limit {
@@ -174,13 +170,13 @@ func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, be
 		}
 		high = low - 1
 		if visited += len(window); visited >= maxVisited {
-			return page, low, nil
+			return page, low << placeBits, nil
 		}
 	}
 	return page, 0, nil
 }
 
-// entry is an attempt, and where it is in the stream.
+// entry is an attempt, and its place.
 type entry struct {
 	Attempt
 	at uint64
@@ -197,35 +193,67 @@ func between(ctx context.Context, stream jetstream.Stream, filter string, low, h
 		if err != nil {
 			return nil, false, fmt.Errorf("read the attempts: %w", err)
 		}
-		e := entry{at: m.Sequence}
-		if err := json.Unmarshal(m.Data, &e.Attempt); err != nil {
-			return nil, false, fmt.Errorf("read the attempts: %w", err)
+		together, err := read(m)
+		if err != nil {
+			return nil, false, err
 		}
-		window, low = append(window, e), m.Sequence+1
+		for i := range together {
+			window = append(window, entry{together[i], m.Sequence<<placeBits | uint64(i)})
+		}
+		low = m.Sequence + 1
 	}
-	return nil, false, nil
+	return window, false, nil
 }
 
-// Delivered says whether an attempt that is still known has delivered an event.
-func (j *Journal) Delivered(ctx context.Context, subscription ulid.ULID, sequence uint64) (bool, error) {
+func read(m *jetstream.RawStreamMsg) (together []Attempt, err error) {
+	if err := json.Unmarshal(m.Data, &together); err != nil {
+		return nil, fmt.Errorf("read the attempts: %w", err)
+	}
+	return together, nil
+}
+
+// Delivered gives those of some sequences of events, in order, that an attempt which is
+// still known has delivered to a subscription. It fails with the client's errors.
+func (j *Journal) Delivered(ctx context.Context, subscription ulid.ULID, sequences []uint64) (map[uint64]bool, error) {
+	delivered := map[uint64]bool{}
+	if len(sequences) == 0 {
+		return delivered, nil
+	}
 	stream, err := j.cfg.JetStream().Stream(ctx, streamName)
 	if err != nil {
-		return false, err
+		return nil, fmt.Errorf("read the attempts: %w", err)
 	}
-	for from := uint64(1); ; {
-		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject(subscription, sequence)))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, nil
+	known := ""
+	for _, sequence := range sequences {
+		at := subject(subscription, sequence)
+		if at == known {
+			continue
 		}
-		var a Attempt
-		if err == nil {
-			err = json.Unmarshal(m.Data, &a)
+		known = at
+		if err := addDelivered(ctx, stream, at, delivered); err != nil {
+			return nil, err
+		}
+	}
+	return delivered, nil
+}
+
+func addDelivered(ctx context.Context, stream jetstream.Stream, subject string, delivered map[uint64]bool) error {
+	for from := uint64(1); ; {
+		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("read the attempts: %w", err)
+			return fmt.Errorf("read the attempts: %w", err)
 		}
-		if a.Class == ClassOK {
-			return true, nil
+		together, err := read(m)
+		if err != nil {
+			return err
+		}
+		for i := range together {
+			if together[i].Class == ClassOK {
+				delivered[together[i].Sequence] = true
+			}
 		}
 		from = m.Sequence + 1
 	}

@@ -92,9 +92,10 @@ func TestAttemptsAreListedFromTheLast(t *testing.T) {
 	if got := walk(t, j, ben, attempts.Filter{}, 300); len(got) != 700 || got[0] != [2]int{700, 1} || got[699] != [2]int{1, 1} {
 		t.Errorf("the many are %d, %v", len(got), got)
 	}
+	got, err := j.Delivered(t.Context(), anna, []uint64{7, 9, 70, 8})
 	for sequence, want := range map[uint64]bool{7: true, 9: true, 70: false, 8: false} {
-		if got, err := j.Delivered(t.Context(), anna, sequence); got != want || err != nil {
-			t.Errorf("event %d is delivered: %v, %v", sequence, got, err)
+		if got[sequence] != want || err != nil {
+			t.Errorf("event %d is delivered: %v, %v", sequence, got[sequence], err)
 		}
 	}
 	if err := j.Forget(t.Context(), anna); err != nil {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/modelog/modelog/events/natslog/streams"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -72,6 +74,7 @@ type Replay struct {
 	Cursor       Cursor    `json:"cursor"`
 	Sent         uint64    `json:"sent"` // answered with 2xx
 	Done         bool      `json:"done,omitzero"`
+	Stopped      bool      `json:"stopped,omitzero"` // before its end, by somebody; Done too
 }
 
 // Lease says who delivers.
@@ -95,6 +98,15 @@ type Poll struct {
 
 // LeaseKey is the key of the Lease.
 const LeaseKey = "lease"
+
+// kinds are the beginnings of the keys of what belongs to a subscription.
+var kinds = []string{CursorsBelow, "poll", ReplaysBelow, "dead"}
+
+// Below these are the keys of all cursors, and of all replays; see Store.Records.
+const (
+	CursorsBelow = "subscription"
+	ReplaysBelow = "replay"
+)
 
 // CursorKey is the key of a subscription's Cursor.
 func CursorKey(subscription ulid.ULID) string { return "subscription." + subscription.String() }
@@ -164,6 +176,87 @@ func get(ctx context.Context, stream jetstream.Stream, key string, record any) (
 	return m.Sequence, nil
 }
 
+// Stored is a record as it is kept.
+type Stored struct {
+	Key      string
+	Revision uint64
+	Data     []byte // JSON
+}
+
+// Records gives the records whose keys begin with a key and a dot, and which were
+// written after a revision, in the order of their revisions. It fails with the client's
+// errors.
+func (s *Store) Records(ctx context.Context, below string, after uint64) iter.Seq2[Stored, error] {
+	return func(yield func(Stored, error) bool) {
+		stream, err := s.cfg.JetStream().Stream(ctx, streamName)
+		for err == nil {
+			var m *jetstream.RawStreamMsg
+			m, err = stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(subjectPrefix+below+".>"))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return
+			}
+			if err == nil {
+				after = m.Sequence
+				if !yield(Stored{strings.TrimPrefix(m.Subject, subjectPrefix), m.Sequence, m.Data}, nil) {
+					return
+				}
+			}
+		}
+		yield(Stored{}, fmt.Errorf("read what is below %s: %w", below, err))
+	}
+}
+
+// Subscriptions gives the ids of all subscriptions that there are records of. It fails
+// with the client's errors.
+func (s *Store) Subscriptions(ctx context.Context) (map[ulid.ULID]bool, error) {
+	stream, err := s.cfg.JetStream().Stream(ctx, streamName)
+	if err != nil {
+		return nil, fmt.Errorf("list the cursors: %w", err)
+	}
+	found := map[ulid.ULID]bool{}
+	for _, kind := range kinds {
+		all, err := keys(ctx, stream, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range all {
+			of, _, _ := strings.Cut(strings.TrimPrefix(key, kind+"."), ".")
+			if id, err := ulid.ParseStrict(of); err == nil {
+				found[id] = true
+			}
+		}
+	}
+	return found, nil
+}
+
+// Write is one of several writes; see PutAll.
+type Write struct {
+	Key      string
+	Revision uint64
+	Record   any
+
+	// What became of it, as Put says it.
+	Next uint64
+	Err  error
+}
+
+// writers is how many of several records are under way at a time.
+const writers = 32
+
+// PutAll does what Put does for each of several records with different keys, without
+// waiting for one before the next.
+func (s *Store) PutAll(ctx context.Context, all []*Write) {
+	var group errgroup.Group
+	group.SetLimit(writers)
+	for _, w := range all {
+		group.Go(func() error {
+			w.Next, w.Err = s.Put(ctx, w.Key, w.Revision, w.Record)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own
+}
+
 // Put writes a record that has a revision, 0 for a new one, and gives its next. It
 // fails with ErrMoved, or with the client's errors: then it may have been written.
 func (s *Store) Put(ctx context.Context, key string, revision uint64, record any) (next uint64, err error) {
@@ -200,8 +293,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 
 // Forget removes everything of a subscription.
 func (s *Store) Forget(ctx context.Context, subscription ulid.ULID) error {
-	for _, kind := range []string{"subscription.", "poll.", "replay.", "dead."} {
-		if err := s.Delete(ctx, kind+subscription.String()); err != nil {
+	for _, kind := range kinds {
+		if err := s.Delete(ctx, kind+"."+subscription.String()); err != nil {
 			return err
 		}
 	}
