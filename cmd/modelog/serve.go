@@ -23,12 +23,14 @@ import (
 	"github.com/modelog/modelog/handlers/api"
 	"github.com/modelog/modelog/handlers/fanout"
 	"github.com/modelog/modelog/handlers/mlflow"
+	"github.com/modelog/modelog/handlers/natspublish"
 	"github.com/modelog/modelog/handlers/openlineage"
 	"github.com/modelog/modelog/handlers/principals"
 	"github.com/modelog/modelog/handlers/subscription"
 	"github.com/modelog/modelog/handlers/verify"
 	"github.com/modelog/modelog/handlers/webhooks"
 	"github.com/modelog/modelog/projections/runner"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -83,9 +85,10 @@ durable by syncing the whole file system, which waits for the neighbours' writes
 too. SIGTERM or an interrupt stops it within 10 s; a crash loses nothing that was
 acknowledged.
 
-With --nats-listen NATS clients may read the stream MODELOG_EVENTS there, and do
-nothing else. They see an event as soon as it is stored, so each is then synced by
-itself, and a crowd of writers takes longer.
+With --nats-listen NATS clients may read the stream MODELOG_EVENTS there, publish
+events with a request to modelog.publish, as over HTTP, and do nothing else. They see
+an event as soon as it is stored, so each is then synced by itself, and a crowd of
+writers takes longer.
 
 With --nats the log is on external JetStream servers, and several registries may
 share it; the data directory then holds snapshots only, and each registry has its
@@ -125,7 +128,7 @@ may publish to modelog.events.>.`,
 	f.Var(&cfg.reserve, "reserve", "free space below which nothing is written any more")
 	f.IntVar(&cfg.queue, "queue", 4096, "how many writes may wait before more are refused")
 	f.StringSliceVar(&cfg.allowedHosts, "allowed-host", nil, "host names that requests may be made to, beside loopback ones")
-	f.StringVar(&cfg.natsListen, "nats-listen", "", "address at which NATS clients may read the events, such as 127.0.0.1:4222")
+	f.StringVar(&cfg.natsListen, "nats-listen", "", "address at which NATS clients may read events and publish them, such as 127.0.0.1:4222")
 	f.StringVar(&cfg.nats, "nats", "", "URLs of the JetStream servers that hold the log, instead of the one inside")
 	f.StringVar(&cfg.natsCreds, "nats-creds", "", "file with the credentials for --nats")
 	f.IntVar(&cfg.replicas, "replicas", 0, "servers that hold a new log, with --nats (default 3 in a cluster, 1 on a server alone)")
@@ -185,6 +188,7 @@ type server struct {
 	hub        *fanout.Hub
 	deliveries *deliveries
 	http       *http.Server
+	publishing *natspublish.Service // nil where nobody publishes over NATS
 	listener   net.Listener
 	logger     *slog.Logger
 	failed     chan error // what http.Serve ended with
@@ -211,7 +215,7 @@ func startServer(ctx context.Context, cfg serveConfig, logger *slog.Logger, sync
 		return nil, err
 	}
 	if cfg.natsListen != "" {
-		if err := cfg.checkListen(ctx, logger, "--nats-listen", cfg.natsListen, "read all events"); err != nil {
+		if err := cfg.checkListen(ctx, logger, "--nats-listen", cfg.natsListen, "read all events and publish some"); err != nil {
 			return nil, err
 		}
 	}
@@ -308,6 +312,11 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	})
 	metrics.MustRegister(slices.Concat(handler.Collectors(), s.registrar.Collectors(), s.verifier.Collectors(), sealer.Collectors(), s.deliveries.engine.Collectors())...)
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if cfg.natsListen != "" || cfg.nats != "" {
+		s.publishing = natspublish.Start(natspublish.Config{
+			Connection: func() *nats.Conn { return log.JetStream().Conn() }, Handler: handler, Release: release(), Logger: s.logger,
+		})
+	}
 	return s.listen(ctx, cfg.listen, handler)
 }
 
@@ -334,7 +343,7 @@ func (cfg serveConfig) openLog(ctx context.Context, logger *slog.Logger, sync fu
 	}
 	log, err := openLog(ctx, config)
 	if err == nil && log.URL() != "" {
-		logger.LogAttrs(ctx, slog.LevelInfo, "NATS clients may read the events", slog.String("url", log.URL()), slog.String("stream", natslog.StreamName))
+		logger.LogAttrs(ctx, slog.LevelInfo, "NATS clients may read events and publish them", slog.String("url", log.URL()), slog.String("stream", natslog.StreamName))
 	}
 	return log, 1, err
 }
@@ -420,6 +429,13 @@ func (s *server) run(ctx context.Context) error {
 	return errors.Join(failure, s.close())
 }
 
+// stopPublishing ends what is asked over NATS.
+func (s *server) stopPublishing(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, requestsTimeout)
+	defer cancel()
+	s.publishing.Stop(ctx)
+}
+
 // close stops taking requests, finishes those that were taken, and lets the
 // data directory go.
 func (s *server) close() error {
@@ -431,6 +447,9 @@ func (s *server) close() error {
 	}
 	if s.hub != nil {
 		s.hub.Stop() // live streams would never end by themselves
+	}
+	if s.publishing != nil {
+		s.stopPublishing(ctx)
 	}
 	if s.http != nil {
 		errs = append(errs, s.stopHTTP(ctx))

@@ -35,8 +35,13 @@ const ownInbox = "_MODELOG"
 
 const readerInbox = "_INBOX."
 
-// readerMaySend is all that a reader may send: it may look at the stream, and have
-// consumers on it. The rest of JetStream's API, which could delete the stream or
+// PublishSubject is where clients ask for events to be published; see
+// handlers/natspublish.
+const PublishSubject = "modelog.publish"
+
+// readerMaySend is all that a reader may send: it may look at the stream, have
+// consumers on it, and ask the registry's service for events to be published, of which
+// the registry decides. The rest of JetStream's API, which could delete the stream or
 // someone's consumer, and the events' own subjects are not there.
 var readerMaySend = []string{
 	"$JS.API.INFO",
@@ -51,6 +56,8 @@ var readerMaySend = []string{
 	"$JS.API.CONSUMER.MSG.NEXT." + StreamName + ".>",
 	"$JS.ACK." + StreamName + ".>",
 	"$JS.FC." + StreamName + ".>",
+	PublishSubject,
+	"$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>",
 }
 
 const (
@@ -155,8 +162,12 @@ func (g *gate) serve(reader net.Conn) {
 // errHarmful says that a reader asked for what could change something.
 var errHarmful = errors.New("readers may not do this")
 
-// maxRequest is more than any request of a reader needs.
-const maxRequest = 64 << 10
+// maxRequest is more than any request to JetStream needs, and maxPublished what the
+// server takes.
+const (
+	maxRequest   = 64 << 10
+	maxPublished = maxPayload
+)
 
 // passOn passes commands on, as long as they are harmless.
 func passOn(inside io.Writer, r *bufio.Reader) error {
@@ -202,7 +213,11 @@ func readRequest(r *bufio.Reader, fields [][]byte, headers bool) ([]byte, error)
 	if n == 2 && !bytes.HasPrefix(fields[1], []byte(readerInbox)) {
 		return nil, fmt.Errorf("%w: an answer to %.80q", errHarmful, fields[1])
 	}
-	begin, size, err := requestSizes(fields[n:])
+	limit := maxRequest
+	if string(fields[0]) == PublishSubject {
+		limit = maxPublished
+	}
+	begin, size, err := requestSizes(fields[n:], limit)
 	if err != nil {
 		return nil, err
 	}
@@ -217,13 +232,13 @@ func readRequest(r *bufio.Reader, fields [][]byte, headers bool) ([]byte, error)
 	return payload, nil
 }
 
-// requestSizes gives where a payload's data begins, and its size.
-func requestSizes(fields [][]byte) (begin, size int, err error) {
+// requestSizes gives where a payload's data begins, and its size, which has a limit.
+func requestSizes(fields [][]byte, limit int) (begin, size int, err error) {
 	size, err = strconv.Atoi(string(fields[len(fields)-1]))
 	if err == nil && len(fields) == 2 {
 		begin, err = strconv.Atoi(string(fields[0]))
 	}
-	if err != nil || begin < 0 || begin > size || size > maxRequest {
+	if err != nil || begin < 0 || begin > size || size > limit {
 		return 0, 0, errWire
 	}
 	return begin, size, nil

@@ -21,6 +21,9 @@ import (
 // store, which takes as long as the log is long (about 1 s for 1 M events).
 const startTimeout = 30 * time.Second
 
+// maxPayload is how large a message may be, in bytes.
+const maxPayload = 1 << 20
+
 // errServerGone says that the server of a session was shut down, by itself or
 // by a reopen, or that the connection to it was lost.
 var errServerGone = errors.New("the server is gone")
@@ -124,7 +127,7 @@ func startServer(cfg Config, own login) (*server.Server, error) {
 		DisableJetStreamBanner: true,
 		StoreDir:               cfg.Dir, // the server adds "jetstream"
 		SyncAlways:             serverSyncs,
-		MaxPayload:             1 << 20,
+		MaxPayload:             maxPayload,
 		JetStreamMaxStore:      1 << 62, // Config.Reserve guards the disk
 		JetStreamMaxMemory:     256 << 20,
 		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},

@@ -113,9 +113,10 @@ func TestTheStreamOfCheckpointsIsACompareAndSet(t *testing.T) {
 		if err := js.DeleteStream(t.Context(), boardStream); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "the files of the stream before are gone", func() bool {
+			_, err := js.CreateStream(t.Context(), cfg)
+			return err == nil
+		})
 		if _, err := OpenBoard(t.Context(), jetStreamOf(t, servers), 1); !errors.Is(err, ErrStream) {
 			t.Errorf("a stream with %s: %v", name, err)
 		}
