@@ -69,6 +69,7 @@ func openAPI() ([]byte, error) {
 		"operationId": "metrics", "summary": "Metrics in the Prometheus text format", "tags": []string{"operations"},
 		"responses": m{"200": m{"description": "The metrics", "content": m{"text/plain": m{"schema": m{"type": "string"}}}}},
 	}}
+	webhooks := s.webhooks()
 	s.named(reflect.TypeFor[Problem]())
 	if s.err != nil {
 		return nil, s.err
@@ -86,6 +87,8 @@ func openAPI() ([]byte, error) {
 		},
 		"servers":    []m{{"url": "http://127.0.0.1:7670"}},
 		"paths":      paths,
+		"webhooks":   webhooks,
+		"security":   []m{}, // nobody is authenticated
 		"components": m{"schemas": s.components, "parameters": sharedParameters(), "headers": sharedHeaders(), "responses": sharedResponses()},
 	})
 	return buf.Bytes(), err

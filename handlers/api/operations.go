@@ -38,6 +38,7 @@ func (s *server) operationRoutes() []endpoint {
 		operation[Health]("/readyz", "readyz", "Whether the registry takes reads and writes", s.ready),
 		operation[Release]("/version", "version", "What runs", s.version),
 		operation[jsontext.Value]("/openapi.json", "openapi", "This document", openapi),
+		operation[jsontext.Value]("/asyncapi.json", "asyncapi", "The AsyncAPI document: deliveries, live streams, and NATS", asyncapi),
 		schemaRoute(),
 	}
 }
@@ -80,6 +81,10 @@ func (s *server) version(c *call) error {
 
 func openapi(c *call) error {
 	return c.document("openapi.json", "application/json")
+}
+
+func asyncapi(c *call) error {
+	return c.document("asyncapi.json", "application/json")
 }
 
 const schemaMedia = "application/schema+json"
