@@ -8,6 +8,7 @@ BIN                   := $(CURDIR)/.bin
 VENV                  := $(CURDIR)/.venv
 VENV_MLFLOW           := $(CURDIR)/.venv-mlflow
 VENV_OPENLINEAGE      := $(CURDIR)/.venv-openlineage
+NODE                  := conformance/node
 MODELS                := cmd/modelog/demo/models
 
 # The race detector needs a C compiler.
@@ -33,12 +34,17 @@ test: $(VENV)/.installed ## install what the tests need, and run them
 	go test $(RACE) -timeout 20m ./...
 	@$(MAKE) --no-print-directory conformance
 
-conformance: build $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed ## judge the dialects with MLflow's and OpenLineage's own clients
+conformance: build $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed $(NODE)/.installed ## judge dialects, deliveries and proofs with others' clients
 	@if [ -x $(VENV_MLFLOW)/bin/python ]; then \
 		$(VENV_MLFLOW)/bin/python -B conformance/mlflow/suite.py --modelog bin/modelog && \
 		$(VENV_OPENLINEAGE)/bin/python -B conformance/openlineage/suite.py --modelog bin/modelog; \
 	else \
 		echo "no $(PYTHON) here: the dialects are not judged"; \
+	fi
+	@if [ -d $(NODE)/node_modules ]; then \
+		cd $(NODE) && MODELOG=$(CURDIR)/bin/modelog node --test suite.mjs; \
+	else \
+		echo "no npm here: deliveries are not judged by libraries of npm"; \
 	fi
 	cd conformance/tlog && MODELOG=$(CURDIR)/bin/modelog go test -count=1 ./...
 
@@ -64,7 +70,7 @@ vuln: ## look for known vulnerabilities (asks a public database)
 	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 clean: ## remove what the other targets made
-	rm -rf bin .bin .venv .venv-mlflow .venv-openlineage
+	rm -rf bin .bin .venv .venv-mlflow .venv-openlineage $(NODE)/node_modules $(NODE)/.installed
 
 $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
@@ -88,5 +94,11 @@ $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed:
 		$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check -r $<; \
 	else \
 		mkdir -p $(@D); \
+	fi
+	@touch $@
+
+$(NODE)/.installed: $(NODE)/package-lock.json
+	@if command -v npm >/dev/null && command -v node >/dev/null; then \
+		cd $(NODE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
 	fi
 	@touch $@
