@@ -22,7 +22,7 @@ type sharedDeadline struct {
 // begin gives what is closed when a wait that begins now has lasted long enough,
 // and by a hundredth longer at most.
 func (d *deadlines) begin() <-chan struct{} {
-	now := time.Now()
+	now := time.Now() //nolint:forbidigo // how long a wait lasts is no moment of the registry's
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.newest.passed == nil || now.After(d.newest.until) {

@@ -20,6 +20,7 @@ const (
 	CodeVersionNotFound      Code = "version_not_found"
 	CodeTargetNotFound       Code = "target_not_found"
 	CodeSubscriptionNotFound Code = "subscription_not_found"
+	CodeReplayNotFound       Code = "replay_not_found"
 	CodeEventNotFound        Code = "event_not_found"
 	CodeNodeNotFound         Code = "node_not_found"
 	CodePrincipalNotFound    Code = "principal_not_found"
@@ -45,6 +46,8 @@ const (
 	CodeSigningKey           Code = "signing_key_differs"
 	CodeTooManySubscriptions Code = "too_many_subscriptions"
 	CodeCredentialChanged    Code = "credential_changed"
+	CodeNoSink               Code = "no_sink"
+	CodeTooManyReplays       Code = "too_many_replays"
 	CodePreconditionFailed   Code = "precondition_failed"
 	CodeKeyReused            Code = "idempotency_key_reused"
 	CodeBusy                 Code = "busy"
@@ -115,6 +118,7 @@ var Errors = map[Code]Row{
 	CodeVersionNotFound:      {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Version not found"},
 	CodeTargetNotFound:       {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Target not found"},
 	CodeSubscriptionNotFound: {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Subscription not found"},
+	CodeReplayNotFound:       {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Replay not found"},
 	CodeEventNotFound:        {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Event not found"},
 	CodeNodeNotFound:         {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Not in the lineage"},
 	CodePrincipalNotFound:    {http.StatusNotFound, ExitNotFound, mlflowNotFound, "Principal not found"},
@@ -138,6 +142,8 @@ var Errors = map[Code]Row{
 	CodeNothingToRollBack:    {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
 	CodeNotAGeneration:       {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
 	CodeSigningKey:           {http.StatusConflict, ExitRule, mlflowConflict, "Signing key differs"},
+	CodeNoSink:               {http.StatusConflict, ExitRule, mlflowConflict, "Subscription without a sink"},
+	CodeTooManyReplays:       {http.StatusConflict, ExitRule, mlflowConflict, "Too many replays"},
 	CodeTooManySubscriptions: {http.StatusConflict, ExitRule, mlflowConflict, "Too many subscriptions"},
 	CodeCredentialChanged:    {http.StatusConflict, ExitConflict, mlflowConflict, "Changed in the meantime"},
 	CodePreconditionFailed:   {http.StatusPreconditionFailed, ExitConflict, mlflowInvalid, "Precondition failed"},

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -31,11 +34,11 @@ const (
 	benchHanging   = 50    // of them
 	benchIdle      = 5_000 // subscriptions
 	benchBacklog   = 100_000
-	benchPublishes = 60 // beside each other, with and without the wide ones
+	benchPublishes = 50 // beside each other, with and without the wide ones
 	benchSlowPace  = 500 * time.Millisecond
 	benchFastPace  = 20 * time.Millisecond
-	benchTurns     = 3 // with the ones that hang, and without
-	benchTurn      = 6 * time.Second
+	benchTurns     = 2 // with the ones that hang, and without
+	benchTurn      = 5 * time.Second
 	benchSingles   = 200 // deliveries, one after another
 )
 
@@ -76,14 +79,13 @@ type benchWebhooks struct {
 // startOn starts a registry that delivers to the receiver, on a data directory of its
 // own if dir is empty.
 func (w *benchWebhooks) startOn(ctx context.Context, dir string) (*benchServer, error) {
-	return w.startServer(ctx, "modelog", func(data string) []string {
-		if dir != "" {
-			data = dir
-		}
-		return []string{
-			"serve", "--data", data, "--listen", "127.0.0.1:0", "--webhook-allow-http", "--webhook-allow-cidr", "127.0.0.0/8", "--webhook-handshake", "off",
-		}
-	})
+	return w.startServer(ctx, "modelog", func(data string) []string { return w.serves(cmp.Or(dir, data)) })
+}
+
+func (w *benchWebhooks) serves(data string) []string {
+	return []string{
+		"serve", "--data", data, "--listen", "127.0.0.1:0", "--webhook-allow-http", "--webhook-allow-cidr", "127.0.0.0/8", "--webhook-handshake", "off",
+	}
 }
 
 // subscribe makes subscriptions of which each(i) says more than the sink.
@@ -448,10 +450,10 @@ func (w *benchWebhooks) replayOnce(ctx context.Context, server *benchServer, id 
 	return w.untilAll(ctx)
 }
 
-// idle measures the memory of subscriptions that get nothing: that of a registry with
-// many, started anew, above that of one with none.
+// idle measures the memory of subscriptions that get nothing: what is alive in a
+// registry with many, started anew, above that of one with none.
 func (w *benchWebhooks) idle(ctx context.Context) error {
-	var megabytes [2]float64
+	var alive [2]float64
 	for i, n := range []int{0, benchIdle} {
 		dir := filepath.Join(w.dir, "idle-"+strconv.Itoa(n))
 		server, err := w.startOn(ctx, dir)
@@ -468,26 +470,46 @@ func (w *benchWebhooks) idle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if megabytes[i], err = w.resident(ctx, dir); err != nil {
+		if alive[i], err = w.alive(ctx, dir); err != nil {
 			return err
 		}
 	}
-	w.found.idle((megabytes[1] - megabytes[0]) * 1000 / benchIdle)
+	w.found.idle((alive[1] - alive[0]) / 1000 / benchIdle)
 	return nil
 }
 
-// resident gives the memory of a registry that has come to rest.
-func (w *benchWebhooks) resident(ctx context.Context, dir string) (megabytes float64, err error) {
-	server, err := w.startOn(ctx, dir)
+// benchSettled is how long a registry takes after its start until it holds only what it
+// needs: its server holds what it has read for a few seconds.
+const benchSettled = 12 * time.Second
+
+// alive gives the bytes that are in use in a registry which has come to rest. It collects
+// garbage all the time, so that the least that is seen is what is alive.
+func (w *benchWebhooks) alive(ctx context.Context, dir string) (bytes float64, err error) {
+	server, err := w.startProgram(ctx, "modelog", func(ctx context.Context, _ string) *exec.Cmd {
+		cmd := w.command(ctx, w.serves(dir)...)
+		cmd.Env = append(cmd.Env, "GOGC=1")
+		return cmd
+	}, (*benchServer).listening)
 	if err != nil {
 		return 0, err
 	}
 	defer server.stop()
-	if _, err := w.untilReady(ctx, server); err != nil {
+	if err := sleep(ctx, benchSettled); err != nil {
 		return 0, err
 	}
-	if err := sleep(ctx, 3*time.Second); err != nil { // deliveries begin by then, and the heap has settled
-		return 0, err
+	for range 200 {
+		answer, err := w.client(server.url).send(ctx, http.MethodGet, "/metrics", nil)
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(answer), "\ngo_memstats_heap_alloc_bytes ")
+		var now float64
+		if _, err := fmt.Sscan(rest, &now); err != nil {
+			return 0, fmt.Errorf("/metrics doesn't say how much is in use: %w", err)
+		}
+		if bytes == 0 || now < bytes {
+			bytes = now
+		}
 	}
-	return treeMemory(server.process.Pid)
+	return bytes, nil
 }

@@ -48,7 +48,7 @@ func (f *benchWebhookFigures) backlog(delivered, replayed []float64) {
 }
 
 func (f *benchWebhookFigures) idle(kilobytes float64) {
-	f.add("memory of an idle subscription", "KB", mostIdleKB, false, kilobytes)
+	f.add("memory of an idle subscription, what is alive", "KB", mostIdleKB, false, kilobytes)
 }
 
 func showWebhooksBench(w io.Writer, f *benchWebhookFigures) error {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/modelog/modelog/events/logtest"
 	"github.com/modelog/modelog/events/natslog"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/api"
@@ -339,6 +340,9 @@ func TestTheJournalAgreesWithTheReceiver(t *testing.T) {
 	for path, id := range ids {
 		compareLogs(t, path, to.of(path), journal(id))
 	}
+	if n := len(journal(hidden.ID)); n != 4 {
+		t.Errorf("a forbidden address was tried %d times", n)
+	}
 	for i, a := range journal(hidden.ID) {
 		if a.Class != "forbidden" || a.Status != 0 || a.Number != i+1 {
 			t.Errorf("an attempt at a forbidden address is %+v", a)
@@ -542,5 +546,59 @@ func TestEndpointsAreAskedWhetherTheyWantDeliveries(t *testing.T) {
 		if _, err = c.send(t.Context(), http.MethodPatch, "/v1/subscriptions/"+list.Subscriptions[0].ID, map[string]any{"sink": to.URL + "/no"}); (err == nil) != (mode == "off") {
 			t.Errorf("%s: the change is answered with %v", mode, err)
 		}
+	}
+}
+
+// TestAnotherRegistryTakesDeliveriesOver kills the one of two that delivers.
+func TestAnotherRegistryTakesDeliveriesOver(t *testing.T) {
+	to := newSubscriber(t, always(http.StatusOK, "ok"))
+	to.Start()
+	nats, dir := logtest.StartServers(t, 1).URL(), t.TempDir()
+	key := filepath.Join(dir, "secrets.key")
+	if err := os.WriteFile(key, []byte("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(name string) (*process, *client) {
+		return startWith(t, filepath.Join(dir, name), nil, "--nats", nats, "--secrets-key", key, "--webhook-allow-http", "--webhook-allow-cidr", "127.0.0.1/32")
+	}
+	first, one := start("1")
+	subscribe(t, one, map[string]any{"sink": to.URL + "/hook", "types": []string{"dev.modelog.model.registered.v1"}})
+	registerModel(t, one, "a")
+	eventually(t, "the first one delivers", func() bool { return len(to.of("/hook")) == 1 })
+	_, two := start("2")
+	registerModel(t, two, "b")
+	eventually(t, "the first one delivers what the other one wrote", func() bool { return len(to.of("/hook")) == 2 })
+	first.kill()
+	begin := time.Now()
+	registerModel(t, two, "c")
+	has := func() bool {
+		return slices.ContainsFunc(to.of("/hook"), func(d delivery) bool { return strings.Contains(string(d.body), `"subject":"models/c"`) })
+	}
+	eventually(t, "the other one delivers", has)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took over after %v", took)
+	}
+}
+
+// TestAKilledServerDeliversAtOnceWhenItIsBack has nobody to wait for.
+func TestAKilledServerDeliversAtOnceWhenItIsBack(t *testing.T) {
+	to := newSubscriber(t, always(http.StatusOK, "ok"))
+	to.Start()
+	data := filepath.Join(t.TempDir(), "data")
+	flags := []string{"--webhook-allow-http", "--webhook-allow-cidr", "127.0.0.1/32"}
+	server, c := startWith(t, data, nil, flags...)
+	subscribe(t, c, map[string]any{"sink": to.URL + "/hook", "types": []string{"dev.modelog.model.registered.v1"}})
+	registerModel(t, c, "a")
+	eventually(t, "the event comes", func() bool { return len(to.of("/hook")) == 1 })
+	server.kill()
+	_, c = startWith(t, data, nil, flags...)
+	begin := time.Now()
+	registerModel(t, c, "b")
+	eventually(t, "the next event comes", func() bool {
+		all := to.of("/hook")
+		return all[len(all)-1].id != all[0].id
+	})
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it came after %v", took)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -49,16 +50,20 @@ func (p *publishing) flush(ctx context.Context) error {
 		return err
 	}
 	var first error
-	sent, refused := 0, 0
+	sent, refused, done := 0, 0, 0 // done by another flush
 	for _, name := range names {
 		event, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) { // another flush was quicker
+			done++
+			continue
+		}
 		if err != nil {
 			return spoolError(err)
 		}
 		_, _, err = p.post(ctx, bytes.TrimSpace(event), cloudevents.StructuredMedia)
 		switch {
 		case unreachable(err):
-			return errors.Join(err, p.tellFlushed(sent, refused, len(names)-sent-refused))
+			return errors.Join(err, p.tellFlushed(sent, refused, len(names)-sent-refused-done))
 		case err == nil:
 			sent++
 			err = kept.sent(name)

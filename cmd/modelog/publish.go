@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,8 +112,18 @@ func (p *publishing) fromEnvironment() error {
 	if err := json.Unmarshal([]byte(overrides), &o); err != nil {
 		return usage("K_CE_OVERRIDES is not JSON such as {\"extensions\":{\"a\":\"b\"}}: %v", err)
 	}
+	for name := range o.Extensions {
+		if slices.Contains(ownMembers, name) {
+			return usage("K_CE_OVERRIDES: %s is no extension, and isn't set from outside", name)
+		}
+	}
 	p.extra = o.Extensions
 	return nil
+}
+
+// ownMembers are the members of an event that CloudEvents itself has.
+var ownMembers = []string{
+	"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64",
 }
 
 // event makes the event that the flags describe.

@@ -314,7 +314,7 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if cfg.natsListen != "" || cfg.nats != "" {
 		s.publishing = natspublish.Start(natspublish.Config{
-			Connection: func() *nats.Conn { return log.JetStream().Conn() }, Handler: handler, Release: release(), Logger: s.logger,
+			Connection: func() *nats.Conn { return log.JetStream().Conn() }, Handler: handler, Release: release(), Now: time.Now, Logger: s.logger,
 		})
 	}
 	return s.listen(ctx, cfg.listen, handler)

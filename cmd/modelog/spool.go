@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,7 +67,7 @@ func (s spool) files() ([]string, error) {
 
 // sent takes an event away that has been published.
 func (s spool) sent(name string) error {
-	if err := os.Remove(name); err != nil {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) { // unless another flush was quicker
 		return spoolError(err)
 	}
 	return spoolError(syncDir(s.dir))
@@ -82,6 +83,9 @@ func (s spool) refuse(name string, problem []byte) error {
 	err := os.WriteFile(strings.TrimSuffix(to, spoolSuffix)+".problem"+spoolSuffix, append(problem, '\n'), 0o600)
 	if err == nil {
 		err = os.Rename(name, to)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // another flush was quicker
+		err = nil
 	}
 	return spoolError(errors.Join(err, syncDir(aside), syncDir(s.dir)))
 }

@@ -98,11 +98,13 @@ func showSubscription(w io.Writer, s api.Subscription) error {
 	return pairs(w, [][2]string{
 		{"subscription", s.ID},
 		{"sink", s.Sink},
+		{"name", shown(s.Name)},
 		{"description", shown(s.Description)},
 		{"status", subscriptionStatus(s)},
 		{"types", typeList(s.Types)},
 		{"filters", filters},
 		{"format", string(s.Format)},
+		{"MLflow's events", strings.Join(s.MLflowEvents, ",")},
 		{"ordering", string(s.Ordering)},
 		{"rate", rate},
 		{"signature", string(s.Signature)},

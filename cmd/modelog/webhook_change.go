@@ -14,9 +14,9 @@ import (
 
 // webhookFlags say what create and change ask for.
 type webhookFlags struct {
-	types, sql, headers, removed          []string
-	filter, format, ordering, description string
-	rate                                  int
+	types, mlflowEvents, sql, headers, removed  []string
+	filter, format, ordering, name, description string
+	rate                                        int
 }
 
 func (f *webhookFlags) add(cmd *cobra.Command) {
@@ -25,8 +25,10 @@ func (f *webhookFlags) add(cmd *cobra.Command) {
 	set.StringVar(&f.filter, "filter", "", "a filter as JSON, or an array of them, in the dialects of the CloudEvents Subscriptions API")
 	set.StringArrayVar(&f.sql, "sql", nil, "a filter in CloudEvents SQL")
 	set.StringVar(&f.format, "format", "cloudevents", "how events are written: cloudevents, mlflow, slack, teams, discord or cdevents")
+	set.StringSliceVar(&f.mlflowEvents, "mlflow-event", nil, "with --format mlflow: those of MLflow's events that are wanted, such as model_version.created; all if absent")
 	set.StringVar(&f.ordering, "ordering", "key", "what waits for a delivery that fails: key (later events of the same model or target), strict (all later ones) or none")
 	set.IntVar(&f.rate, "rate", 0, "deliveries a second at most, 0 for any")
+	set.StringVar(&f.name, "name", "", "what it is called")
 	set.StringVar(&f.description, "description", "", "what it is for")
 	set.StringArrayVar(&f.headers, "header", nil, "a header of every delivery, NAME:VALUE; never shown again")
 }
@@ -34,13 +36,16 @@ func (f *webhookFlags) add(cmd *cobra.Command) {
 // body gives the fields of the flags that were given.
 func (f *webhookFlags) body(cmd *cobra.Command) (map[string]any, error) {
 	body := map[string]any{}
-	for name, value := range map[string]any{"format": f.format, "ordering": f.ordering, "rate": f.rate, "description": f.description} {
+	for name, value := range map[string]any{"format": f.format, "ordering": f.ordering, "rate": f.rate, "name": f.name, "description": f.description} {
 		if cmd.Flags().Changed(name) {
 			body[name] = value
 		}
 	}
 	if cmd.Flags().Changed("type") {
 		body["types"] = longTypes(f.types)
+	}
+	if cmd.Flags().Changed("mlflow-event") {
+		body["mlflow_events"] = f.mlflowEvents
 	}
 	if cmd.Flags().Changed("filter") || len(f.sql) > 0 {
 		filters, err := f.filters()

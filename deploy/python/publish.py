@@ -4,6 +4,7 @@ Safe to repeat: an event is known by its source and id, so whatever was sent
 before, sending it again gives the first answer. Copy the function, or run
     python3 publish.py URL SOURCE ID TYPE SUBJECT DATA
 """
+import http.client
 import json
 import sys
 import time
@@ -35,9 +36,10 @@ def publish(url, source, id, type, subject, data, actor="", attempts=5, timeout=
         except urllib.error.HTTPError as error:  # 429 and 5xx may go better later
             if error.code != 429 and error.code < 500:
                 raise ValueError(error.read().decode()) from None
-            wait = float(error.headers.get("Retry-After") or wait)
+            after = error.headers.get("Retry-After", "")  # seconds, or a date, which is not for us
+            wait = int(after) if after.isdigit() else wait
             failure = error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:  # the latter for an answer cut short
             failure = error
         if attempt + 1 < attempts:
             time.sleep(wait)

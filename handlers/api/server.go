@@ -40,6 +40,8 @@ type Config struct {
 	// Handshake asks an endpoint whether it wants to be delivered to; nil asks none. It
 	// fails with a handlers.Refusal.
 	Handshake func(ctx context.Context, endpoint vault.Endpoint) error
+	// Deliveries has what is known of deliveries; nil if this server delivers nothing.
+	Deliveries *Deliveries
 	// SinksOverHTTP takes sinks that are no https URLs.
 	SinksOverHTTP bool
 	// Sealer seals the log; nil if nobody does.
@@ -147,7 +149,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 }
 
 func (s *server) routes() []endpoint {
-	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), auditRoutes(),
+	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), s.deliveryRoutes(), auditRoutes(),
 		lineageRoutes(), datasetRoutes(), s.subscriptionRoutes())
 }
 

@@ -112,6 +112,9 @@ func (f *Follower) take() (taken []*Event, behind bool, moved <-chan struct{}, e
 	for _, e := range all { // without the hub's lock: matching may take a while
 		if err := e.Show(); err != nil {
 			h.unreadable(err)
+			if len(taken) > 0 { // Place says that they were given; the error comes again
+				err = nil
+			}
 			return taken, false, nil, err
 		}
 		f.after = e.Sequence

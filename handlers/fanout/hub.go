@@ -175,6 +175,10 @@ func (h *Hub) Landed(first uint64, group []events.Encoded) {
 	default: // those before it will make run look
 		h.waiting.Add(-b.bytes)
 		h.missed.Store(true)
+		select {
+		case h.batches <- batch{first: first}: // unless it was through with them before it was told
+		default:
+		}
 	}
 }
 

@@ -119,6 +119,8 @@ func TestBadInput(t *testing.T) {
 		{"a webhook's URL with a password", `PATCH webhooks/x {"url":"https://u:p@h"}`, 400, invalid, "Invalid webhook URL: it must not name a user."},
 		{"a webhook's URL that is too long", `PATCH webhooks/x {"url":"https://h/` + strings.Repeat("x", 2040) + `"}`, 400, invalid, "Invalid webhook URL: it has more than 2048 bytes."},
 		{"a webhook's secret that is too long", `PATCH webhooks/x {"secret":"` + strings.Repeat("s", 1001) + `"}`, 400, invalid, "'secret' exceeds the maximum length of 1000 characters"},
+		{"a webhook's secret that looks like a key", `PATCH webhooks/x {"secret":"whsec_hush!"}`, 400, invalid, "Invalid value for parameter 'secret' supplied: It begins like a key of Standard Webhooks, and is none. Give another secret."},
+		{"a webhook's secret that looks like a private key", `PATCH webhooks/x {"secret":"whsk_aHVzaA=="}`, 400, invalid, "Invalid value for parameter 'secret' supplied: It begins like a key of Standard Webhooks, and is none. Give another secret."},
 		{"a webhook's secret that is a number", `PATCH webhooks/x {"secret":1}`, 400, invalid, "Invalid value 1 for parameter 'secret' supplied:  Hint: Value was of type 'int'." + seeAPI},
 		{"a webhook's status that is none", `PATCH webhooks/x {"status":"PAUSED"}`, 400, invalid, `Invalid value "PAUSED" for parameter 'status' supplied:  Hint: Value was of type 'str'.` + seeAPI},
 		{"a webhook's description that is too long", `POST webhooks {"name":"a","url":"https://h","events":[{"entity":"PROMPT","action":"CREATED"}],"description":"` + long + `"}`, 400, invalid, "'description' exceeds the maximum length of 100000 characters"},

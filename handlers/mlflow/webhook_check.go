@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelog/modelog/handlers"
 	"github.com/modelog/modelog/handlers/webhooks/endpoints"
+	"github.com/modelog/modelog/handlers/webhooks/vault"
 )
 
 var webhookName = regexp.MustCompile(`^(?i:[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?)$`)
@@ -34,6 +35,9 @@ func (c *call) checkWebhook() (host string, err error) {
 	}
 	if longer(p.text[secret], maxSecret) {
 		return "", tooLong("secret", maxSecret)
+	}
+	if s := (vault.Secret{Key: p.text[secret]}); s.Key != "" && !s.Usable() {
+		return "", invalid("Invalid value for parameter 'secret' supplied: It begins like a key of Standard Webhooks, and is none. Give another secret.")
 	}
 	if p.text[hookURL] == "" {
 		return "", nil

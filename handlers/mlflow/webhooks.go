@@ -1,6 +1,7 @@
 package mlflow
 
 import (
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ var webhookRoutes = []rpc{
 func (c *call) endpoints() *endpoints.Keeper {
 	cfg := &c.server.cfg
 	return &endpoints.Keeper{
-		Vault: cfg.Vault, Handshake: cfg.Handshake, Runner: cfg.Runner, NewID: cfg.NewID, Now: cfg.Now, Logger: cfg.Logger.With("request_id", c.id),
+		Vault: cfg.Vault, Handshake: cfg.Handshake, Runner: cfg.Runner, NewID: cfg.NewID, Now: cfg.Now, Logger: cfg.Logger.With(slog.String("request_id", c.id)),
 	}
 }
 

@@ -219,6 +219,23 @@ func TestSubscriptionsOfTheNativeAPI(t *testing.T) {
 	r.holds(r.must("GET webhooks/"+some), `{"webhook":{"events":[{"entity":"PROMPT","action":"CREATED"},{"entity":"REGISTERED_MODEL","action":"CREATED"}]}}`)
 }
 
+func TestHeadersDontGoAlongToAnotherHost(t *testing.T) {
+	r := newRegistry(t, options{})
+	var made api.Subscription
+	body := `{"sink":"https://h/a","format":"mlflow","protocolsettings":{"headers":{"Authorization":"Bearer x"}}}`
+	if err := json.Unmarshal(r.call("POST /v1/subscriptions", body).Body.Bytes(), &made); err != nil {
+		t.Fatal(err)
+	}
+	r.must(`PATCH webhooks/` + made.ID + ` {"url":"https://h/b"}`)
+	if got := r.endpoint(made.ID); got.URL != "https://h/b" || got.Header["Authorization"] != "Bearer x" {
+		t.Errorf("another path has %+v", got)
+	}
+	r.must(`PATCH webhooks/` + made.ID + ` {"url":"https://other/b"}`)
+	if got := r.endpoint(made.ID); got.URL != "https://other/b" || got.Header != nil {
+		t.Errorf("another host has %+v", got)
+	}
+}
+
 func TestAWebhookIsTriedOut(t *testing.T) {
 	r := newRegistry(t, options{})
 	id := r.hook(`,"secret":"hush"`)

@@ -59,6 +59,7 @@ type Config struct {
 	Connection func() *nats.Conn
 	Handler    http.Handler // of the API
 	Release    string
+	Now        func() time.Time // monotonic
 	Logger     *slog.Logger
 }
 
@@ -190,7 +191,7 @@ func (s *Service) take(r micro.Request) {
 func (s *Service) answer(r micro.Request) {
 	ctx, cancel := context.WithTimeout(s.asking, requestTimeout)
 	defer cancel()
-	begin := time.Now()
+	begin := s.cfg.Now()
 	request, err := requestOf(ctx, nats.Header(r.Headers()), r.Data())
 	if err != nil {
 		s.count(begin, http.StatusBadRequest)
@@ -216,7 +217,7 @@ func (s *Service) answer(r micro.Request) {
 }
 
 func (s *Service) count(begin time.Time, status int) {
-	s.took.Add(int64(time.Since(begin)))
+	s.took.Add(int64(s.cfg.Now().Sub(begin)))
 	if status >= http.StatusBadRequest {
 		s.refused.Add(1)
 	}

@@ -50,7 +50,7 @@ func connected(t *testing.T, ns *server.Server) *nats.Conn {
 // serving starts a service, and waits until it answers.
 func serving(t *testing.T, connection func() *nats.Conn, client *nats.Conn, handler http.HandlerFunc) *Service {
 	t.Helper()
-	s := Start(Config{Connection: connection, Handler: handler, Release: "test", Logger: slog.New(slog.DiscardHandler)})
+	s := Start(Config{Connection: connection, Handler: handler, Release: "test", Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { s.Stop(context.Background()) })
 	answers(t, client)
 	return s

@@ -46,7 +46,7 @@ func (s *session) catchTurn(f *flow) (again bool) {
 		return false
 	}
 	s.mu.Lock()
-	after, match, behind := f.core.seen, f.match, f.core.seen < s.place
+	after, match, behind, room := f.core.seen, f.match, f.core.seen < s.place, f.room()
 	s.mu.Unlock()
 	if !behind {
 		return true
@@ -58,7 +58,7 @@ func (s *session) catchTurn(f *flow) (again bool) {
 	defer reader.Close()
 	for range catchPages {
 		from := reader.Place()
-		page, err := reader.Read(s.ctx, ahead)
+		page, err := reader.Read(s.ctx, room)
 		if err != nil {
 			return s.waits("a lagging subscription waits for the log; it is tried again", err)
 		}
@@ -66,12 +66,15 @@ func (s *session) catchTurn(f *flow) (again bool) {
 		if err != nil {
 			return s.waits("a replay waits for the journal; it is tried again", err)
 		}
-		if more := s.takePage(f, match, page, from, reader.Place(), delivered); !more {
+		if room = s.takePage(f, match, page, from, reader.Place(), delivered); room == 0 {
 			return true
 		}
 	}
 	return true
 }
+
+// room is how many events a flow takes that reads the log.
+func (f *flow) room() uint64 { return uint64(max(ahead-len(f.core.ready), 0)) }
 
 // waits makes a pause after an error, and says whether there is an after.
 func (s *session) waits(why string, err error) (again bool) {
@@ -98,12 +101,12 @@ func (s *session) delivered(f *flow, page []*fanout.Event) (map[uint64]bool, err
 }
 
 // takePage gives a flow what it wants of a page, which has what matches of all after
-// from up to a sequence, and says whether it goes on.
-func (s *session) takePage(f *flow, match *subscription.Matcher, page []*fanout.Event, from, to uint64, delivered map[uint64]bool) (more bool) {
+// from up to a sequence, and gives how many events it takes next, 0 if it doesn't go on.
+func (s *session) takePage(f *flow, match *subscription.Matcher, page []*fanout.Event, from, to uint64, delivered map[uint64]bool) (room uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !f.active() || f.match != match || f.core.seen != from { // it was changed meanwhile
-		return false
+		return 0
 	}
 	defer s.pump(f)
 	limit := min(to, s.place)
@@ -117,14 +120,13 @@ func (s *session) takePage(f *flow, match *subscription.Matcher, page []*fanout.
 		if delivered[e.Sequence] || !s.wants(f, e) {
 			continue
 		}
-		if len(f.core.ready) >= ahead {
-			f.core.pass(e.Sequence - 1)
-			return false
-		}
 		s.recent[e.Sequence%recents].Store(e)
 		f.core.match(e.Sequence, laneKey(e))
 		s.mark(f)
 	}
 	f.core.pass(limit)
-	return f.core.seen < s.place && !f.caught()
+	if f.core.seen >= s.place || f.caught() {
+		return 0
+	}
+	return f.room()
 }

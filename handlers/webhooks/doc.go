@@ -28,7 +28,9 @@
 // A change of filters is good for everything that isn't ready yet, also for the past
 // of a subscription that lags behind. What was missed while paused is delivered after.
 //
-// A replay is a second core with a cursor of its own, from one sequence to another.
+// A replay is a second core with a cursor of its own, from one sequence to another. Its
+// record is written by whichever process is asked, and looked for by the one that
+// delivers; whoever marks or deletes it stops the replay.
 //
 // It does not belong here how a request is made (send), what an event looks like in it
 // (format), and where to (vault).

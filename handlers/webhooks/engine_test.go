@@ -129,10 +129,22 @@ func TestAReplacedEndpointIsFoundAndAMissingOneWaitedFor(t *testing.T) {
 	s := r.subscribe("s")
 	e := r.start()
 	old := r.subscription(s).Settings.CredentialID
-	r.do(&handlers.RotateSecret{Subscription: s.id.String(), CredentialID: r.sinks.put("s", s), Instead: old})
-	r.sinks.erase(old)
+	var replaced time.Time
+	r.sinks.whenGot(func() { // just before it is looked up
+		_, err := r.registrar.Do(t.Context(), handlers.Request{Command: &handlers.RotateSecret{
+			Subscription: s.id.String(), CredentialID: r.sinks.put("s", s), Instead: old,
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+		r.sinks.erase(old)
+		replaced = time.Now()
+	})
 	first := r.models("a")
 	s.wait(t, first...)
+	if s.got[0].Time.After(replaced) {
+		t.Error("it was sent only when it was tried again")
+	}
 	current := r.subscription(s).Settings.CredentialID
 	r.sinks.erase(current)
 	second := r.models("b")
@@ -320,6 +332,23 @@ func TestAFilterThatChangesIsGoodForWhatIsReady(t *testing.T) {
 	s.wait(t, all[0], all[1], all[2], all[3], all[5], all[6])
 }
 
+func TestAFilterThatChangesInAPauseIsGoodForAllThatWaits(t *testing.T) {
+	r := newRegistry(t)
+	s := r.subscribe("s", ordered(events.OrderStrict))
+	s.answers(always(hangs))
+	e := r.start()
+	all := r.models("a1", "b1", "a2", "b2")
+	s.wait(t, all[0])
+	e.inPlace(t, all[3])
+	r.do(&handlers.PauseSubscription{Subscription: s.id.String()})
+	filters := `[{"prefix":{"subject":"models/b"}}]`
+	r.do(&handlers.ChangeSubscription{Subscription: s.id.String(), Changes: handlers.SubscriptionChanges{Filters: &filters}})
+	e.inPlace(t, r.do(&handlers.ResumeSubscription{Subscription: s.id.String()}).Sequence)
+	s.answers(always(ok))
+	all = append(all, r.models("b3")...)
+	s.wait(t, all[0], all[1], all[3], all[4])
+}
+
 func TestTheRateOfASubscriptionHolds(t *testing.T) {
 	r := newRegistry(t)
 	s := r.subscribe("s", ordered(events.OrderNone), func(cmd *handlers.CreateSubscription) { cmd.Spec.Rate = 20 })
@@ -390,6 +419,15 @@ func TestWhatIsLeftOfDeletedSubscriptionsIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.do(&handlers.DeleteSubscription{Subscription: gone.id.String()})
+	var c cursors.Cursor // of one that has read on, so that nobody reads of the deletion
+	revision, err := r.store.Get(t.Context(), cursors.CursorKey(kept.id), &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.After = r.run.Visible()
+	if _, err := r.store.Put(t.Context(), cursors.CursorKey(kept.id), revision, c); err != nil {
+		t.Fatal(err)
+	}
 	r.start()
 	logtest.WaitFor(t, "nothing is left", func() bool {
 		known, err := r.store.Subscriptions(t.Context())

@@ -72,6 +72,9 @@ func TestWhatAFormatHasNothingForIsSettledWithoutAnAttempt(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	logtest.WaitFor(t, "the cursor", func() bool { c := r.cursor(s); return c.After >= all[3] && len(c.Pending) == 0 })
+	if n := r.cursor(s).Dead; n != 1 {
+		t.Errorf("%d dead letters are counted", n)
+	}
 	dead, err := r.store.Dead(t.Context(), s.id)
 	if err != nil || !slices.Equal(dead, []uint64{all[2]}) {
 		t.Errorf("%v are dead letters (%v), want %d", dead, err, all[2])

@@ -152,6 +152,7 @@ func TestReplaysOfOtherProcessesAreTakenUpAndStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		logtest.WaitFor(t, "the first of it", func() bool { return s.count() == before+1 })
+		logtest.WaitFor(t, "its record", func() bool { return len(r.job(job).Cursor.Pending) == 1 }) // nothing is saved after that
 		if err := stop(job); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

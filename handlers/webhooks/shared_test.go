@@ -173,6 +173,7 @@ type sinks struct {
 	mu   sync.Mutex
 	urls map[ulid.ULID]string // guarded by mu
 	of   map[string]*sink     // guarded by mu; by URL
+	hook func()               // guarded by mu; called once, before an endpoint is looked up
 }
 
 func newSinks() *sinks { return &sinks{urls: map[ulid.ULID]string{}, of: map[string]*sink{}} }
@@ -191,7 +192,20 @@ func (s *sinks) erase(id ulid.ULID) {
 	delete(s.urls, id)
 }
 
+func (s *sinks) whenGot(hook func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = hook
+}
+
 func (s *sinks) Get(_ context.Context, id ulid.ULID) (vault.Endpoint, error) {
+	s.mu.Lock()
+	hook := s.hook
+	s.hook = nil
+	s.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	url, ok := s.urls[id]

@@ -35,8 +35,9 @@ const (
 	MaxBody = 20_000
 
 	// What a call of List reads at most, and of it between two looks at where it is.
-	maxVisited = 2_000
-	maxWindow  = 512
+	maxVisited  = 2_000
+	maxWindow   = 512
+	leastWindow = 4 // messages
 
 	// span is how many events have a subject in common.
 	span = 1024
@@ -146,9 +147,9 @@ func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, be
 	}
 	high := min((before-1)>>placeBits, state.LastSeq)
 	// The server reads forwards only: so windows of the stream are read, from its end. An
-	// empty one costs one request, and the next is twice as wide.
+	// empty one costs one request, and after one with little the next is twice as wide.
 	visited := 0
-	for width := uint64(maxWindow / 2); high >= max(state.FirstSeq, 1); {
+	for width := uint64(leastWindow); high >= max(state.FirstSeq, 1); {
 		low := high - min(width, high) + 1
 		window, all, err := between(ctx, stream, filter, low, high)
 		switch {
@@ -157,7 +158,7 @@ func (j *Journal) List(ctx context.Context, subscription ulid.ULID, f Filter, be
 		case !all && low < high:
 			width /= 2
 			continue
-		case len(window) == 0:
+		case len(window) < maxWindow/4:
 			width *= 2
 		}
 		for _, e := range slices.Backward(window) {

@@ -3,6 +3,7 @@ package attempts_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -117,5 +118,64 @@ func TestAnAnswerIsKeptInPart(t *testing.T) {
 	}
 	if body := page[0].Body; !utf8.ValidString(body) || len(body) < attempts.MaxBody || len(body) > attempts.MaxBody+4 {
 		t.Errorf("%d bytes are kept", len(body))
+	}
+}
+
+// What is recorded at once goes into few messages, and all of it is there, in the order
+// of each event's attempts.
+func TestAttemptsThatAreRecordedAtOnceGoTogether(t *testing.T) {
+	log, err := natslog.Open(t.Context(), natslog.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	j, err := attempts.Open(t.Context(), attempts.Config{JetStream: log.JetStream})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 2_000
+	var group sync.WaitGroup
+	body := strings.Repeat("x", attempts.MaxBody)
+	for i := range n {
+		group.Go(func() {
+			a := &attempts.Attempt{Subscription: anna, Sequence: uint64(i + 1), Number: 1, Class: attempts.ClassOK}
+			if i%50 == 0 { // more than fits into one message
+				a.Body = body
+			}
+			if err := j.Record(t.Context(), a); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	stream, err := log.JetStream().Stream(t.Context(), "MODELOG_ATTEMPTS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if messages := stream.CachedInfo().State.Msgs; messages > n/4 {
+		t.Errorf("they are %d messages", messages)
+	}
+	for _, limit := range []int{37, 300, n} {
+		seen := map[int]bool{}
+		for _, a := range walk(t, j, anna, attempts.Filter{}, limit) {
+			if seen[a[0]] {
+				t.Fatalf("event %d is there twice in pages of %d", a[0], limit)
+			}
+			seen[a[0]] = true
+		}
+		if len(seen) != n {
+			t.Errorf("%d are there in pages of %d, want %d", len(seen), limit, n)
+		}
+	}
+	if got := walk(t, j, anna, attempts.Filter{Sequence: 1500}, 10); len(got) != 1 || got[0] != [2]int{1500, 1} {
+		t.Errorf("of one event there are %v", got)
+	}
+	delivered, err := j.Delivered(t.Context(), anna, []uint64{1, 1023, 1024, n, n + 1})
+	if err != nil || !delivered[1] || !delivered[1023] || !delivered[1024] || !delivered[n] || delivered[n+1] {
+		t.Errorf("delivered are %v, %v", delivered, err)
 	}
 }

@@ -1,5 +1,10 @@
 package attempts
 
+import (
+	"slices"
+	"strings"
+)
+
 // Classes say in one word what became of an attempt.
 const (
 	ClassOK       = "ok"       // the endpoint answered 2xx
@@ -22,3 +27,14 @@ const (
 	// It counts as no attempt, so that no attempt is recorded with it.
 	ClassOurs = "ours"
 )
+
+// recorded are the classes that attempts are recorded with.
+var recorded = []string{
+	ClassOK, ClassStatus, ClassRedirect, ClassTimeout, ClassRefused, ClassReset, ClassProtocol, ClassTLS, ClassDNS, ClassNoRoute, ClassForbidden, ClassUnrenderable,
+}
+
+// IsClass says whether attempts are recorded with a class.
+func IsClass(class string) bool { return slices.Contains(recorded, class) }
+
+// Classes lists those for people.
+func Classes() string { return strings.Join(recorded, ", ") }

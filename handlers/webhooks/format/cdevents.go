@@ -99,7 +99,7 @@ func (f *Formats) cdEvent(e events.Event) ([][]byte, error) {
 
 // cdSubject gives the type of the CDEvent and what it is about, empty for none.
 func (f *Formats) cdSubject(e events.Event) (kind string, subject cdSubject) {
-	switch d := e.Data.(type) {
+	switch d := e.Data.(type) { //nolint:gochecksumtype // CDEvents has no words for the others
 	case events.VersionRegistered:
 		purl := f.modelURL(e.Sequence, events.VersionID{ModelID: d.ModelID, Version: d.Version})
 		if d.Source != purl {

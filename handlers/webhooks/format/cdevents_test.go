@@ -14,9 +14,9 @@ import (
 	"github.com/modelog/modelog/projections"
 )
 
-func cdEvent(t *testing.T, f *format.Formats, subject string, d events.Data) []byte {
+func cdEvent(t *testing.T, f *format.Formats, sequence uint64, subject string, d events.Data) []byte {
 	t.Helper()
-	e := events.Event{Sequence: 10, Registry: registryID, Subject: subject, Time: time.Unix(0, 0), Data: d}
+	e := events.Event{Sequence: sequence, Registry: registryID, Subject: subject, Time: time.Unix(0, 0), Data: d}
 	bodies, _, err := f.Render(&events.SubscriptionSettings{Format: events.FormatCDEvents}, e, nil)
 	if err != nil || len(bodies) != 1 {
 		t.Fatalf("got %s, %v", bodies, err)
@@ -48,7 +48,7 @@ func TestAnotherRegistryUnderstandsOurCDEvents(t *testing.T) {
 		{"targets/prod/scorer", events.DeploymentRolledBack{TargetID: targetID, Variants: variants[:1]}, &handlers.RollBackToVersion{Target: scorer, Model: "Größe 100%", Ref: "3"}},
 		{"targets/prod/scorer", events.DeploymentWithdrawn{TargetID: targetID}, &handlers.Undeploy{Target: scorer}},
 	} {
-		body := cdEvent(t, f, test.subject, test.d)
+		body := cdEvent(t, f, 10, test.subject, test.d)
 		items, _, err := cloudevents.Decode(http.Header{"Content-Type": {"application/cloudevents+json"}}, body)
 		if err != nil || len(items) != 1 || items[0].Err != nil {
 			t.Errorf("%T: %v, %+v: %s", test.d, err, items, body)
@@ -68,12 +68,13 @@ func TestAnotherRegistryUnderstandsOurCDEvents(t *testing.T) {
 func TestADeploymentOverAnotherIsAnUpgrade(t *testing.T) {
 	deployed := events.DeploymentDeployed{TargetID: targetID, Variants: []events.Variant{{ModelID: baseID, Version: 1, Role: events.RoleChampion, Weight: 10_000}}}
 	registered := events.VersionRegistered{ModelID: baseID, Version: 1, Source: "s"}
-	typeOf := func(f *format.Formats) string {
+	typeOf := func(happened ...events.Data) string {
+		happened = append(happened, deployed)
 		var e struct {
 			Type string
 			Data struct{ Context struct{ Type string } }
 		}
-		if err := json.Unmarshal(cdEvent(t, f, "targets/prod/scorer", deployed), &e); err != nil {
+		if err := json.Unmarshal(cdEvent(t, formats(happened...), uint64(4+len(happened)), "targets/prod/scorer", deployed), &e); err != nil {
 			t.Fatal(err)
 		}
 		if e.Type != e.Data.Context.Type {
@@ -81,13 +82,13 @@ func TestADeploymentOverAnotherIsAnUpgrade(t *testing.T) {
 		}
 		return e.Type
 	}
-	if got := typeOf(formats(registered)); got != "dev.cdevents.service.deployed.0.2.0" {
+	if got := typeOf(registered); got != "dev.cdevents.service.deployed.0.2.0" {
 		t.Errorf("the first one is %s", got)
 	}
-	if got := typeOf(formats(registered, deployed)); got != "dev.cdevents.service.upgraded.0.2.0" {
+	if got := typeOf(registered, deployed); got != "dev.cdevents.service.upgraded.0.2.0" {
 		t.Errorf("the second one is %s", got)
 	}
-	if got := typeOf(formats(registered, deployed, events.DeploymentWithdrawn{TargetID: targetID})); got != "dev.cdevents.service.deployed.0.2.0" {
+	if got := typeOf(registered, deployed, events.DeploymentWithdrawn{TargetID: targetID}); got != "dev.cdevents.service.deployed.0.2.0" {
 		t.Errorf("after a withdrawal it is %s", got)
 	}
 }

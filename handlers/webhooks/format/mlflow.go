@@ -129,7 +129,7 @@ func (f *Formats) mlflowEvents(e events.Event) []mlflowEvent {
 		return nil
 	}
 	model := names[1]
-	switch d := e.Data.(type) {
+	switch d := e.Data.(type) { //nolint:gochecksumtype // MLflow has no events for the others
 	case events.ModelRegistered:
 		kind, tags := "registered_model", d.Tags
 		if isPrompt(d.Tags) {

@@ -171,6 +171,7 @@ func names(t *testing.T, lookUp func(name string) []netip.Addr) *net.Resolver {
 }
 
 func answerName(t *testing.T, question []byte, lookUp func(name string) []netip.Addr) []byte {
+	t.Helper()
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil || len(m.Questions) != 1 {
 		t.Errorf("a look-up can't be read: %v", err)

@@ -48,3 +48,17 @@ func (s Secret) Shown() string {
 	}
 	return publicPrefix + base64.StdEncoding.EncodeToString(private[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
 }
+
+// Usable says whether a secret that somebody brings along can sign: any text can in
+// MLflow's way, but what begins like a key of Standard Webhooks must be one.
+func (s Secret) Usable() bool {
+	text, shared := strings.CutPrefix(s.Key, hmacPrefix)
+	if !shared && !strings.HasPrefix(s.Key, privatePrefix) {
+		return s.Key != ""
+	}
+	if shared {
+		secret, err := base64.StdEncoding.DecodeString(text)
+		return err == nil && len(secret) > 0
+	}
+	return s.Shown() != ""
+}

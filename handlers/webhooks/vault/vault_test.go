@@ -374,3 +374,18 @@ func TestSecretsShowWhatTheirReceiversNeed(t *testing.T) {
 		}
 	}
 }
+
+func TestSecretsThatCanSign(t *testing.T) {
+	for _, scheme := range []events.SignatureScheme{events.SignHMAC, events.SignEd25519} {
+		if s, _, err := vault.NewSecret(scheme); err != nil || !s.Usable() {
+			t.Errorf("what is made here can't sign: %v", err)
+		}
+	}
+	for key, usable := range map[string]bool{
+		"": false, "hush": true, "whsec": true, "whsec_": false, "whsec_aHVzaA==": true, "whsec_hush!": false, "whsk_": false, "whsk_aHVzaA==": false,
+	} {
+		if got := (vault.Secret{Key: key}).Usable(); got != usable {
+			t.Errorf("%q: %v, want %v", key, got, usable)
+		}
+	}
+}
