@@ -57,6 +57,7 @@ func (a *app) benchReceiveCommand() *cobra.Command {
 			server := &http.Server{Handler: new(benchReceiver), ReadHeaderTimeout: requestTimeout}
 			logger := slog.New(slog.NewJSONHandler(a.stderr, nil))
 			logger.LogAttrs(cmd.Context(), slog.LevelInfo, "listening", slog.String("url", "http://"+listener.Addr().String()))
+			context.AfterFunc(cmd.Context(), func() { _ = server.Close() })
 			return server.Serve(listener)
 		},
 	}

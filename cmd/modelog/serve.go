@@ -306,7 +306,7 @@ func (s *server) start(ctx context.Context, cfg serveConfig, sync func(string) f
 	lineage := openlineage.New(openlineage.Config{Registrar: s.registrar, Runner: run, Principals: directory, Now: time.Now, Logger: s.logger})
 	handler := api.New(api.Config{
 		Registrar: s.registrar, Runner: run, Log: log, Principals: directory, Verifier: s.verifier, Hub: s.hub, Sealer: sealer, Now: time.Now, NewID: newID,
-		Vault: secrets, Matchers: matchers, SinksOverHTTP: cfg.webhooks.allowHTTP, Handshake: s.deliveries.handshake(cfg.webhooks),
+		Vault: secrets, Matchers: matchers, SinksOverHTTP: cfg.webhooks.allowHTTP, Handshake: s.deliveries.handshake(cfg.webhooks), Deliveries: s.deliveries.calls(),
 		Release: release(), Hosts: cfg.allowedHosts, Logger: s.logger, Metrics: metrics,
 		OpenLineage: openlineage.Published, Mounts: slices.Concat(dialect.Mounts(), lineage.Mounts()),
 	})

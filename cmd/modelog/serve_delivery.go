@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelog/modelog/handlers"
+	"github.com/modelog/modelog/handlers/api"
 	"github.com/modelog/modelog/handlers/subscription"
 	"github.com/modelog/modelog/handlers/webhooks"
 	"github.com/modelog/modelog/handlers/webhooks/attempts"
@@ -119,6 +120,11 @@ func (s *server) startDeliveries(cfg serveConfig, run *runner.Runner, secrets *v
 		Matchers: matchers, Journal: d.journal, Cursors: d.cursors, Disable: s.disableSubscription, Now: time.Now, Jitter: random.Float64,
 		Holder: rand.Text(), Alone: cfg.nats == "", Pace: cfg.pace, Logger: s.logger,
 	})
+}
+
+// calls gives what the API's calls about deliveries need.
+func (d *deliveries) calls() *api.Deliveries {
+	return &api.Deliveries{Journal: d.journal, Cursors: d.cursors, Engine: d.engine, Sender: d.sender}
 }
 
 // disableSubscription has an event tell that a subscription isn't delivered any more.

@@ -43,6 +43,8 @@ type registry struct {
 	check   validator.Validator
 	ended   endings // of verifications
 	vault   *vault.Vault
+
+	delivering *delivering
 }
 
 // clock goes on by a second whenever it is read.
@@ -127,8 +129,9 @@ func startRegistry(t *testing.T, log *natslog.Log, run *runner.Runner) *registry
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &registry{T: t, clock: clock, check: check, ended: ended, vault: secrets, handler: New(Config{
-		Vault:     secrets,
+	delivering := newDelivering(t, log)
+	return &registry{T: t, clock: clock, check: check, ended: ended, vault: secrets, delivering: delivering, handler: New(Config{
+		Vault: secrets, Deliveries: &Deliveries{Journal: delivering.journal, Cursors: delivering.cursors, Engine: delivering, Sender: delivering},
 		Registrar: registrar, Runner: run, Log: log, Principals: directory, Verifier: verifier, Now: clock.Now, NewID: ids,
 		Release: "test", Logger: logger, Metrics: prometheus.NewRegistry(),
 	})}

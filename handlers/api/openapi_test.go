@@ -108,6 +108,7 @@ var pathParameters = m{
 	"principal":   m{"type": "string", "minLength": 1, "maxLength": principals.MaxName, "description": "Id of a principal, or else its name"},
 	"sequence":    m{"type": "integer", "minimum": 1, "description": "Sequence of an event"},
 	"id":          m{"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}$", "description": "Id of a subscription"},
+	"job":         m{"type": "string", "pattern": "^[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{26}$", "description": "Id of a replay"},
 	"aggregate":   m{"type": "string", "description": "Aggregate of an event type, such as version"},
 	"action":      m{"type": "string", "description": "Action of an event type, such as promoted"},
 	"level":       m{"type": "string", "pattern": "^([0-7]|entries)$", "description": "Level of the tile, or entries"},
@@ -278,6 +279,10 @@ func errorsOf(e endpoint) []int {
 	switch {
 	case e.media == streamMedia:
 		return []int{400, 403, 429, 500, 503}
+	case e.name == "startReplay" || e.name == "testSubscription":
+		return []int{400, 403, 404, 409, 413, 415, 500, 503}
+	case e.name == "stopReplay":
+		return []int{400, 403, 404, 500, 503}
 	case e.timeless && e.body != nil:
 		return []int{400, 403, 413, 415, 500, 503}
 	case e.timeless && strings.HasPrefix(e.path, "/v1/"):
@@ -322,6 +327,9 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[Principal](), reflect.TypeFor[PrincipalList](), reflect.TypeFor[Erased](),
 	reflect.TypeFor[PublishedList](), reflect.TypeFor[Published](),
 	reflect.TypeFor[Subscription](), reflect.TypeFor[SubscriptionWithSecret](), reflect.TypeFor[SubscriptionList](), reflect.TypeFor[NewSubscription](),
+	reflect.TypeFor[DeliveryStatus](), reflect.TypeFor[PendingDelivery](), reflect.TypeFor[AttemptList](), reflect.TypeFor[DeliveryAttempt](),
+	reflect.TypeFor[DeadLetterList](), reflect.TypeFor[DeadLetter](), reflect.TypeFor[ReplayRequest](), reflect.TypeFor[Replay](), reflect.TypeFor[ReplayList](),
+	reflect.TypeFor[DeliveryTest](), reflect.TypeFor[DeliveryExchange](),
 	reflect.TypeFor[SubscriptionPatch](), reflect.TypeFor[SecretRotation](), reflect.TypeFor[handlers.Delivery](), reflect.TypeFor[subscription.Filter](),
 	reflect.TypeFor[Lineage](), reflect.TypeFor[LineageNode](), reflect.TypeFor[LineageEdge](), reflect.TypeFor[LineagePaths](),
 	reflect.TypeFor[LineageImpact](), reflect.TypeFor[LineageHit](), reflect.TypeFor[LineageRecording](), reflect.TypeFor[DatasetList](),
@@ -437,7 +445,8 @@ func refine(t reflect.Type, schema *jsonschema.Schema) {
 	request := strings.Contains(t.PkgPath(), "handlers") && !strings.HasSuffix(t.PkgPath(), "/api") && t != reflect.TypeFor[handlers.FieldError]()
 	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]() || t == reflect.TypeFor[VerificationRequest]() ||
 		t == reflect.TypeFor[Hypothesis]() || t == reflect.TypeFor[SupposedRequest]() ||
-		t == reflect.TypeFor[NewSubscription]() || t == reflect.TypeFor[SubscriptionPatch]() || t == reflect.TypeFor[SecretRotation]()
+		t == reflect.TypeFor[NewSubscription]() || t == reflect.TypeFor[SubscriptionPatch]() || t == reflect.TypeFor[SecretRotation]() ||
+		t == reflect.TypeFor[ReplayRequest]() || t == reflect.TypeFor[DeliveryTest]()
 	if !request {
 		schema.AdditionalProperties = nil
 	}
@@ -514,6 +523,7 @@ func patched(n int, of ...limit) limit {
 }
 
 const (
+	whenPattern          = "^([0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"
 	digestPattern        = "^[0-9a-f]{64}$"
 	datasetDigestPattern = "^sha256:[0-9a-f]{64}$"
 )
@@ -533,6 +543,10 @@ var limits = map[string]limit{
 	"NewSubscription.rate":               between(0, handlers.MaxDeliveryRate),
 	"NewSubscription.start":              both(pattern("^(now|[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"), about("now, the sequence of the first event to be delivered, or a time; now if absent")),
 	"NewSubscription.config":             noMembers,
+	"ReplayRequest.from":                 both(pattern(whenPattern), about("Sequence of the first event, or a time; the subscription's beginning if absent")),
+	"ReplayRequest.to":                   both(pattern(whenPattern), about("Sequence of the last event, or a time; all that there is if absent")),
+	"ReplayRequest.mode":                 both(oneOf("all", "failed", "missing"), about("failed: only dead letters; missing: only what no attempt of the last fortnight has delivered")),
+	"ReplayRequest.rate":                 between(0, handlers.MaxDeliveryRate),
 	"SubscriptionPatch.types":            entries(subscription.MaxTypes, words(eventTypes())),
 	"SubscriptionPatch.protocolsettings": settingsLimit,
 	"NewSubscription.protocolsettings":   settingsLimit,
