@@ -47,6 +47,7 @@ conformance: build $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed $(NO
 		echo "no npm here: deliveries are not judged by libraries of npm"; \
 	fi
 	cd conformance/tlog && MODELOG=$(CURDIR)/bin/modelog go test -count=1 ./...
+	cd conformance/cloudevents && MODELOG=$(CURDIR)/bin/modelog go test -count=1 ./...
 
 check: lint verify test ## what must pass before a change lands: format, lint, generated files, tests
 

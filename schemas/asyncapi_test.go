@@ -82,7 +82,7 @@ func asyncAPI(source source) ([]byte, error) {
 			},
 			"log": m{
 				"address": events.SubjectPrefix + ">", "servers": []m{{"$ref": "#/servers/nats"}}, "messages": stored,
-				"description": "The stream " + natslog.StreamName + ": " + events.SubjectPrefix + "<aggregate>.<ULID>.<type without dev.modelog>. Consumers are the subscriber's own.",
+				"description": "The stream " + natslog.StreamName + ": " + events.SubjectPrefix + "<root>.<ULID>.<aggregate>.<action>, such as modelog.events.model.01KXFT0001M0DE100000000000.version.promoted. Consumers are the subscriber's own.",
 			},
 			"publish": m{
 				"address": natslog.PublishSubject, "servers": []m{{"$ref": "#/servers/nats"}}, "messages": m{"proposal": m{"$ref": "#/components/messages/proposal"}},

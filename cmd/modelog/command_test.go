@@ -51,6 +51,7 @@ func TestEveryFlagSaysWhatItIsFor(t *testing.T) {
 // describes something says what it is, and has no reason beside that.
 func TestEveryCommandHasItsFlags(t *testing.T) {
 	const (
+		asks     = "server json"
 		reads    = "server json as-of"
 		writes   = "server json actor idempotency-key if-match"
 		reasoned = writes + " reason"
@@ -72,9 +73,11 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"publish": "server json actor type subject data id source time dry-run batch atomic spool spool-only", "flush": "server json actor spool",
 		"log": reads + " after limit follow filter", "state": reads, "verify": reads + " data export expect independent",
 		"export": "server json data until", "import log": "json data", "replay": "server json from until filter speed max-gap to-file to-url into",
-		"webhook create": writes + " type filter sql format ordering rate description header start signature", "webhook list": reads + " limit", "webhook get": reads,
-		"webhook change": writes + " type filter sql format ordering rate description header sink remove-header", "webhook pause": reasoned, "webhook resume": reasoned,
+		"webhook create": writes + " type filter sql format ordering rate description header start signature name mlflow-event", "webhook list": reads + " limit", "webhook get": reads,
+		"webhook change": writes + " type filter sql format ordering rate description header sink remove-header name mlflow-event", "webhook pause": reasoned, "webhook resume": reasoned,
 		"webhook rotate-secret": reasoned + " valid-for", "webhook delete": reasoned,
+		"webhook status": asks, "webhook attempts": asks + " limit sequence status class", "webhook dead-letters": asks + " limit", "webhook test": asks,
+		"webhook replay": asks + " from to failed missing rate detach", "webhook replays": asks + " stop",
 		"bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")

@@ -96,7 +96,7 @@ func TestATornFileIsNeverSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	event = bytes.ReplaceAll(event, []byte("m0"), []byte("torn"))
-	for name, data := range map[string][]byte{".new-1": event, ".new-2": event[:20], "20200101T000000.000000000-1.json": event[:20], "20200101T000000.000000000-2.json": nil} {
+	for name, data := range map[string][]byte{".new-1": event, ".new-2": event[:20], ".a.json": event, "a.txt": event, "20200101T000000.000000000-1.json": event[:20], "20200101T000000.000000000-2.json": nil} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -176,6 +176,33 @@ func TestFlushesThatAreKilledAndAtOnceSendAllInOrderOnce(t *testing.T) {
 	}
 	if left, err := (spool{dir}).files(); err != nil || len(left) > 0 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+// What another flush has sent or put aside meanwhile is none of this one's business.
+func TestAFlushLeavesToAnotherWhatThatHasDone(t *testing.T) {
+	for status, exit := range map[int]int{http.StatusCreated: 0, http.StatusNotFound: handlers.ExitNotFound} {
+		dir := t.TempDir()
+		keepModels(t, dir, 3)
+		requests := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			requests++
+			files, err := spool{dir}.files()
+			for _, name := range files {
+				err = errors.Join(err, os.Remove(name))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			_, _ = fmt.Fprintf(w, `{"status":%d,"code":"model_not_found","title":"Model not found"}`, status)
+		}))
+		got := runAt(t, server.URL, nil, "flush", "--spool", dir)
+		server.Close()
+		if got.exit != exit || requests != 1 {
+			t.Errorf("%d: %d requests, %+v", status, requests, got)
+		}
 	}
 }
 

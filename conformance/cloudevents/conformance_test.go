@@ -241,7 +241,7 @@ func (r *registry) logged() []byte {
 	r.Helper()
 	var all []byte
 	for line := range bytes.Lines(r.run("log", "--json")) {
-		if !bytes.Contains(line, []byte("model.registered.v1")) {
+		if !bytes.Contains(line, []byte(`"type":"dev.modelog.model.registered.v1"`)) {
 			continue
 		}
 		var members map[string]json.RawMessage

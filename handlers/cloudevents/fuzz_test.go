@@ -1,6 +1,7 @@
 package cloudevents
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,9 +37,7 @@ func encode(t *testing.T, e event.Event) []byte {
 			members[name] = text
 		}
 	}
-	for name, value := range e.Extensions() {
-		members[name] = value
-	}
+	maps.Copy(members, e.Extensions())
 	if at := e.Time(); !at.IsZero() {
 		members[attrTime] = at.Format(time.RFC3339Nano)
 	}
