@@ -16,11 +16,11 @@ var subscriptionReaders = []kindReader{
 type SubscriptionSettings struct {
 	Name        string   `json:"name,omitempty"`
 	Description Text     `json:"description,omitzero"`
-	Types       []string `json:"types,omitempty"`   // of events, any of them; empty for all
-	Filters     string   `json:"filters,omitempty"` // canonical JSON array of filters, all of which must pass
-	SinkHost    string   `json:"sink_host"`         // scheme://host[:port], without path and query
+	Types       []string `json:"types,omitempty"`     // of events, any of them; empty for all
+	Filters     string   `json:"filters,omitempty"`   // canonical JSON array of filters, all of which must pass
+	SinkHost    string   `json:"sink_host,omitempty"` // scheme://host[:port], without path and query; empty where events are fetched
 	// CredentialID names the sealed record of the sink's URL, headers and secrets.
-	CredentialID ulid.ULID      `json:"credential_id"`
+	CredentialID ulid.ULID      `json:"credential_id,omitzero"`
 	Format       DeliveryFormat `json:"format"`
 	// MLflowEvents are what is delivered of MLflow's own events, such as
 	// model_version.created, sorted; empty for all, and in other formats.
@@ -77,7 +77,7 @@ func (e SubscriptionCreated) Resource() Resource { return subscriptionResource(e
 
 // Summary tells people what happened.
 func (e SubscriptionCreated) Summary() string {
-	return "created the subscription of " + e.Settings.SinkHost
+	return "created " + whose(e.Settings.SinkHost)
 }
 
 // SubscriptionChanged records that a subscription has other settings.
@@ -93,7 +93,7 @@ func (e SubscriptionChanged) Resource() Resource { return subscriptionResource(e
 
 // Summary tells people what happened.
 func (e SubscriptionChanged) Summary() string {
-	return "changed the subscription of " + e.Settings.SinkHost
+	return "changed " + whose(e.Settings.SinkHost)
 }
 
 // SubscriptionPaused records that nothing is delivered until the subscription is
@@ -188,7 +188,7 @@ func (e SubscriptionSecretRotated) Summary() string {
 // SubscriptionDeleted records that a subscription is gone.
 type SubscriptionDeleted struct {
 	SubscriptionID ulid.ULID `json:"subscription_id"`
-	SinkHost       string    `json:"sink_host"` // that it had
+	SinkHost       string    `json:"sink_host,omitempty"` // that it had
 	Reason         Text      `json:"reason,omitzero"`
 }
 
@@ -199,7 +199,15 @@ func (e SubscriptionDeleted) Resource() Resource { return subscriptionResource(e
 
 // Summary tells people what happened.
 func (e SubscriptionDeleted) Summary() string {
-	return because("deleted the subscription of "+e.SinkHost, e.Reason)
+	return because("deleted "+whose(e.SinkHost), e.Reason)
+}
+
+// whose names a subscription by where its events go.
+func whose(sinkHost string) string {
+	if sinkHost == "" {
+		return "a subscription that is polled"
+	}
+	return "the subscription of " + sinkHost
 }
 
 func subscriptionResource(id ulid.ULID) Resource { return Resource{Root: Root{SubscriptionRoot, id}} }

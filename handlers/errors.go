@@ -47,6 +47,8 @@ const (
 	CodeTooManySubscriptions Code = "too_many_subscriptions"
 	CodeCredentialChanged    Code = "credential_changed"
 	CodeNoSink               Code = "no_sink"
+	CodeHasSink              Code = "has_sink"
+	CodeNotActive            Code = "subscription_not_active"
 	CodeTooManyReplays       Code = "too_many_replays"
 	CodePreconditionFailed   Code = "precondition_failed"
 	CodeKeyReused            Code = "idempotency_key_reused"
@@ -142,6 +144,8 @@ var Errors = map[Code]Row{
 	CodeNothingToRollBack:    {http.StatusConflict, ExitRule, mlflowConflict, "Nothing to roll back to"},
 	CodeNotAGeneration:       {http.StatusConflict, ExitRule, mlflowConflict, "Not a generation to roll back to"},
 	CodeSigningKey:           {http.StatusConflict, ExitRule, mlflowConflict, "Signing key differs"},
+	CodeHasSink:              {http.StatusConflict, ExitRule, mlflowConflict, "Subscription with a sink"},
+	CodeNotActive:            {http.StatusConflict, ExitRule, mlflowConflict, "Subscription is not active"},
 	CodeNoSink:               {http.StatusConflict, ExitRule, mlflowConflict, "Subscription without a sink"},
 	CodeTooManyReplays:       {http.StatusConflict, ExitRule, mlflowConflict, "Too many replays"},
 	CodeTooManySubscriptions: {http.StatusConflict, ExitRule, mlflowConflict, "Too many subscriptions"},

@@ -119,7 +119,30 @@ func (s *SubscriptionSpec) settings(sink Sink) events.SubscriptionSettings {
 	}
 }
 
-// CreateSubscription asks that events be delivered to a sink.
+// checkPolled refuses what makes sense for deliveries only.
+func (s *SubscriptionSpec) checkPolled(c *checker) {
+	const delivered = "is for deliveries: without a sink events are fetched"
+	if s.Format != events.FormatCloudEvents {
+		c.fail("/format", "no_sink", delivered)
+	}
+	if s.Ordering != events.OrderByKey {
+		c.fail("/ordering", "no_sink", delivered+", in the order of the log")
+	}
+	if s.Rate != 0 {
+		c.fail("/rate", "no_sink", delivered)
+	}
+	if s.Signature != events.SignHMAC {
+		c.fail("/signature", "no_sink", delivered)
+	}
+}
+
+// NoSink is why a subscription has no secret, and gets no sink.
+func NoSink() error {
+	return RuleError{CodeNoSink, "the subscription has no sink and no secret: its events are fetched with poll"}
+}
+
+// CreateSubscription asks that events be delivered to a sink, or kept to be fetched if
+// there is none.
 type CreateSubscription struct {
 	Spec SubscriptionSpec `json:"spec"`
 	Sink Sink             `json:"sink"`
@@ -139,7 +162,11 @@ func (cmd *CreateSubscription) asked() any {
 func (cmd *CreateSubscription) check() error {
 	var c checker
 	cmd.Spec.check(&c)
-	c.sink(cmd.Sink)
+	if cmd.Sink.Host == "" {
+		cmd.Spec.checkPolled(&c)
+	} else {
+		c.sink(cmd.Sink)
+	}
 	return c.err()
 }
 
@@ -238,6 +265,9 @@ func (cmd *ChangeSubscription) decide(v projections.View, _ occasion) (decision,
 		return decision{}, err
 	}
 	sink := Sink{Host: s.Settings.SinkHost, CredentialID: s.Settings.CredentialID}
+	if sink.Host == "" && cmd.Sink != nil {
+		return decision{}, NoSink()
+	}
 	if cmd.Sink != nil && cmd.Sink.CredentialID != sink.CredentialID { // else it is so already
 		if cmd.Instead != sink.CredentialID {
 			return decision{}, credentialChanged(s)
@@ -246,6 +276,9 @@ func (cmd *ChangeSubscription) decide(v projections.View, _ occasion) (decision,
 	}
 	spec := cmd.Changes.on(s.Settings)
 	var c checker
+	if sink.Host == "" {
+		spec.checkPolled(&c)
+	}
 	if spec.checkMLflowEvents(&c); c.err() != nil {
 		return decision{}, c.err()
 	}
@@ -418,6 +451,9 @@ func (cmd *RotateSecret) decide(v projections.View, _ occasion) (decision, error
 	s, _, err := FindSubscription(v, cmd.Subscription)
 	if err != nil {
 		return decision{}, err
+	}
+	if s.Settings.SinkHost == "" {
+		return decision{}, NoSink()
 	}
 	switch s.Settings.CredentialID {
 	case cmd.CredentialID:

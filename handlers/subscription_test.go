@@ -82,7 +82,14 @@ func TestCreateSubscription(t *testing.T) {
 		}), refused: invalid("/mlflow_events/1 one_of")},
 		{name: "101 types are refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Types = make([]string, 101) }), refused: invalid("/types max_items")},
 		{name: "a long description is refused", when: create(func(cmd *CreateSubscription) { cmd.Spec.Description = strings.Repeat("d", 100_001) }), refused: invalid("/description max_length")},
-		{name: "a sink is required", when: create(func(cmd *CreateSubscription) { cmd.Sink.Host = "" }), refused: invalid("/sink required")},
+		{
+			name: "without a sink its events are fetched", given: some, when: create(func(cmd *CreateSubscription) { cmd.Sink = Sink{} }),
+			then: events.SubscriptionCreated{SubscriptionID: newID, Settings: settingsOf(polled), After: 3},
+		},
+		{name: "what is about deliveries is refused then", when: create(func(cmd *CreateSubscription) {
+			cmd.Sink = Sink{}
+			cmd.Spec.Format, cmd.Spec.Ordering, cmd.Spec.Rate, cmd.Spec.Signature = events.FormatSlack, events.OrderNone, 1, events.SignEd25519
+		}), refused: invalid("/format no_sink", "/ordering no_sink", "/rate no_sink", "/signature no_sink")},
 		{name: "a user in the sink is refused", when: create(func(cmd *CreateSubscription) { cmd.Sink.Host = "https://u@h" }), refused: invalid("/sink sink")},
 		{name: "a host without end is refused", when: create(func(cmd *CreateSubscription) { cmd.Sink.Host = "https://" + strings.Repeat("h", 300) }), refused: invalid("/sink sink")},
 		{name: "10000 subscriptions are enough", given: full, when: create(func(*CreateSubscription) {}), refused: RuleError{Rule: CodeTooManySubscriptions}},
@@ -90,6 +97,21 @@ func TestCreateSubscription(t *testing.T) {
 			name: "one less is not", given: append(full[1:len(full):len(full)], events.SubscriptionDeleted{SubscriptionID: idOf(2)}), when: create(func(*CreateSubscription) {}),
 			then: events.SubscriptionCreated{SubscriptionID: newID, Settings: settingsOf(nil), After: MaxSubscriptions + 1},
 		},
+	})
+}
+
+// polled makes settings those of a subscription without a sink.
+func polled(s *events.SubscriptionSettings) { s.SinkHost, s.CredentialID = "", ulid.ULID{} }
+
+func TestASubscriptionWithoutASinkStaysSo(t *testing.T) {
+	given := all(events.SubscriptionCreated{SubscriptionID: hook, Settings: settingsOf(polled)})
+	slack, rate := events.FormatSlack, 5
+	refused := RuleError{Rule: CodeNoSink}
+	runScenarios(t, []scenario{
+		{name: "it gets no sink", given: given, when: &ChangeSubscription{Subscription: hook.String(), Sink: &Sink{Host: "https://h", CredentialID: otherOne}}, refused: refused},
+		{name: "it has no secret", given: given, when: &RotateSecret{Subscription: hook.String(), CredentialID: otherOne}, refused: refused},
+		{name: "it has no format", given: given, when: &ChangeSubscription{Subscription: hook.String(), Changes: SubscriptionChanges{Format: &slack}}, refused: invalid("/format no_sink")},
+		{name: "it has no rate", given: given, when: &ChangeSubscription{Subscription: hook.String(), Changes: SubscriptionChanges{Rate: &rate}}, refused: invalid("/rate no_sink")},
 	})
 }
 

@@ -45,15 +45,21 @@ func badWebhooks() []badInput {
 		{name: "a rotation for a word", request: "POST " + one + "/rotate-secret", body: `{"valid_for":"ever"}`, field: "/valid_for"},
 		{name: "subscriptions before a cursor that is none", request: "GET /v1/subscriptions?cursor=x", field: "cursor"},
 	}
+	for _, call := range []string{"replays", "test", "commit", "seek"} {
+		rows = append(rows, badInput{name: "an unknown field for " + call, request: "POST " + one + "/" + call, body: `{"x":1}`, field: "/x"})
+	}
 	for i := range rows {
 		rows[i] = invalid(rows[i])
 	}
 	for _, request := range []string{
+		"GET " + one + "/status", "GET " + one + "/attempts", "GET " + one + "/dead-letters", "GET " + one + "/replays", "GET " + one + "/poll",
+		"GET " + one + "/replays/01KXFT0005H00K000000000000", "DELETE " + one + "/replays/01KXFT0005H00K000000000000",
 		"GET " + one, "DELETE " + one, "GET " + one + "/explain", "GET /v1/subscriptions/x", "GET /v1/audit?resource=subscriptions/x",
 	} {
 		rows = append(rows, notFound(badInput{name: "no subscription: " + request, request: request}, handlers.CodeSubscriptionNotFound))
 	}
 	for request, body := range map[string]string{
+		"POST " + one + "/replays": `{}`, "POST " + one + "/test": `{}`, "POST " + one + "/commit": `{"cursor":"x"}`, "POST " + one + "/seek": `{"to":"now"}`,
 		"PATCH " + one: `{"sink":"https://hooks.example.com"}`, "POST " + one + "/pause": `{}`, "POST " + one + "/resume": `{}`, "POST " + one + "/rotate-secret": `{}`,
 	} {
 		rows = append(rows, notFound(badInput{name: "no subscription: " + request, request: request, body: body}, handlers.CodeSubscriptionNotFound))

@@ -73,11 +73,12 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"publish": "server json actor type subject data id source time dry-run batch atomic spool spool-only", "flush": "server json actor spool",
 		"log": reads + " after limit follow filter", "state": reads, "verify": reads + " data export expect independent",
 		"export": "server json data until", "import log": "json data", "replay": "server json from until filter speed max-gap to-file to-url into",
-		"webhook create": writes + " type filter sql format ordering rate description header start signature name mlflow-event", "webhook list": reads + " limit", "webhook get": reads,
+		"webhook create": writes + " type filter sql format ordering rate description header start signature name mlflow-event poll", "webhook list": reads + " limit", "webhook get": reads,
 		"webhook change": writes + " type filter sql format ordering rate description header sink remove-header name mlflow-event", "webhook pause": reasoned, "webhook resume": reasoned,
 		"webhook rotate-secret": reasoned + " valid-for", "webhook delete": reasoned,
 		"webhook status": asks, "webhook attempts": asks + " limit sequence status class", "webhook dead-letters": asks + " limit", "webhook test": asks,
 		"webhook replay": asks + " from to failed missing rate detach", "webhook replays": asks + " stop",
+		"webhook poll": asks + " limit wait commit follow", "webhook seek": asks,
 		"bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")

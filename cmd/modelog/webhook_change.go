@@ -115,12 +115,26 @@ func (f *webhookFlags) headerPatch() (map[string]any, error) {
 func (a *app) webhookCreateCommand() *cobra.Command {
 	var f webhookFlags
 	var start, signature string
+	var poll bool
 	cmd := &cobra.Command{
-		Use: "create URL", Short: "Have events delivered to a URL", Args: exactly("URL"),
+		Use: "create URL", Short: "Have events delivered to a URL, or kept to be fetched",
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case poll && len(args) > 0:
+				return usage("--poll: the events of such a subscription are fetched; leave the URL out")
+			case poll:
+				return nil
+			default:
+				return exactly("URL")(cmd, args)
+			}
+		},
 		Long: `Have events delivered to a URL. The answer shows the secret that deliveries are
 signed with, and nothing shows it again: keep it where the receiver finds it.
 
-URL, headers and secrets are sealed outside of the log, and never shown.`,
+URL, headers and secrets are sealed outside of the log, and never shown.
+
+With --poll there is no URL: the subscriber, behind a firewall for one, fetches its
+events with modelog webhook poll.`,
 		Example: `  modelog webhook create https://hooks.example.com/modelog
   modelog webhook create https://hooks.example.com/modelog --type version.promoted.v1,version.archived.v1 --header "Authorization: Bearer $TOKEN"
   modelog webhook create https://hooks.example.com/modelog --filter '{"prefix":{"subject":"models/fraud/"}}' --start 1
@@ -129,13 +143,16 @@ URL, headers and secrets are sealed outside of the log, and never shown.`,
 	c := a.writer(cmd)
 	f.add(cmd)
 	cmd.Flags().StringVar(&start, "start", "now", "which event is the first: now for the next one, a sequence, or a time")
+	cmd.Flags().BoolVar(&poll, "poll", false, "make a subscription without a sink")
 	cmd.Flags().StringVar(&signature, "signature", "v1", "how deliveries are signed: v1 (HMAC) or v1a (Ed25519)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body, err := f.body(cmd)
 		if err != nil {
 			return err
 		}
-		body["sink"] = args[0]
+		if body["protocol"] = "POLL"; !poll {
+			body["protocol"], body["sink"] = "HTTP", args[0]
+		}
 		for name, value := range map[string]string{"start": start, "signature": signature} {
 			if cmd.Flags().Changed(name) {
 				body[name] = value
@@ -146,6 +163,10 @@ URL, headers and secrets are sealed outside of the log, and never shown.`,
 			return err
 		}
 		return c.print(s, func(w io.Writer) error {
+			if poll {
+				_, err := fmt.Fprintf(w, "subscription %s has events after %d; fetch them with modelog webhook poll %s\n", s.ID, s.After, s.ID)
+				return err
+			}
 			if _, err := fmt.Fprintf(w, "subscription %s delivers to %s events after %d\n", s.ID, s.Sink, s.After); err != nil {
 				return err
 			}

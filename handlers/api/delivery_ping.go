@@ -55,7 +55,7 @@ type pingShape struct {
 // testDelivery tries the sink once, whatever the status of the subscription.
 func (c *call) testDelivery(s *projections.Subscription) error {
 	if s.Settings.SinkHost == "" {
-		return handlers.RuleError{Rule: handlers.CodeNoSink, Detail: "the subscription has no sink to be tested: its events are fetched with poll"}
+		return handlers.NoSink()
 	}
 	keeper := c.endpoints()
 	if err := keeper.Check(); err != nil {

@@ -199,8 +199,17 @@ func TestReplaysAreBegunFollowedAndStopped(t *testing.T) {
 		t.Errorf("got %+v", list)
 	}
 	for _, c := range []struct{ body, field string }{
-		{`{"from":0}`, "/from"}, {`{"to":0}`, "/to"}, {`{"to":1000000}`, "/to"}, {`{"from":4,"to":3}`, "/from"}, {`{"from":"soon"}`, "/from"}, {`{"to":"3000-01-01T00:00:00Z"}`, "/to"},
-		{`{"mode":"most"}`, "/mode"}, {`{"rate":-1}`, "/rate"}, {`{"rate":10001}`, "/rate"}, {`{"until":3}`, "/until"}, {`{"from":[]}`, "/from"},
+		{`{"from":0}`, "/from"},
+		{`{"to":0}`, "/to"},
+		{`{"to":1000000}`, "/to"},
+		{`{"from":4,"to":3}`, "/from"},
+		{`{"from":"soon"}`, "/from"},
+		{`{"to":"3000-01-01T00:00:00Z"}`, "/to"},
+		{`{"mode":"most"}`, "/mode"},
+		{`{"rate":-1}`, "/rate"},
+		{`{"rate":10001}`, "/rate"},
+		{`{"until":3}`, "/until"},
+		{`{"from":[]}`, "/from"},
 	} {
 		if p := r.call("POST", at, c.body).problem(400, handlers.CodeInvalid); len(p.Errors) != 1 || p.Errors[0].Pointer != c.field {
 			t.Errorf("%s: %+v", c.body, p.Errors)

@@ -279,10 +279,12 @@ func errorsOf(e endpoint) []int {
 	switch {
 	case e.media == streamMedia:
 		return []int{400, 403, 429, 500, 503}
-	case e.name == "startReplay" || e.name == "testSubscription":
+	case e.name == "startReplay" || e.name == "testSubscription" || e.name == "commitEvents" || e.name == "seekEvents":
 		return []int{400, 403, 404, 409, 413, 415, 500, 503}
 	case e.name == "stopReplay":
 		return []int{400, 403, 404, 500, 503}
+	case e.name == "pollEvents":
+		return []int{400, 403, 404, 409, 429, 500, 503}
 	case e.timeless && e.body != nil:
 		return []int{400, 403, 413, 415, 500, 503}
 	case e.timeless && strings.HasPrefix(e.path, "/v1/"):
@@ -330,6 +332,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[DeliveryStatus](), reflect.TypeFor[PendingDelivery](), reflect.TypeFor[AttemptList](), reflect.TypeFor[DeliveryAttempt](),
 	reflect.TypeFor[DeadLetterList](), reflect.TypeFor[DeadLetter](), reflect.TypeFor[ReplayRequest](), reflect.TypeFor[Replay](), reflect.TypeFor[ReplayList](),
 	reflect.TypeFor[DeliveryTest](), reflect.TypeFor[DeliveryExchange](),
+	reflect.TypeFor[PolledEvents](), reflect.TypeFor[PollCommit](), reflect.TypeFor[PollSeek](), reflect.TypeFor[PollPosition](),
 	reflect.TypeFor[SubscriptionPatch](), reflect.TypeFor[SecretRotation](), reflect.TypeFor[handlers.Delivery](), reflect.TypeFor[subscription.Filter](),
 	reflect.TypeFor[Lineage](), reflect.TypeFor[LineageNode](), reflect.TypeFor[LineageEdge](), reflect.TypeFor[LineagePaths](),
 	reflect.TypeFor[LineageImpact](), reflect.TypeFor[LineageHit](), reflect.TypeFor[LineageRecording](), reflect.TypeFor[DatasetList](),
@@ -446,7 +449,8 @@ func refine(t reflect.Type, schema *jsonschema.Schema) {
 	request = request || t == reflect.TypeFor[lifecycleBody]() || t == reflect.TypeFor[Patch]() || t == reflect.TypeFor[VerificationRequest]() ||
 		t == reflect.TypeFor[Hypothesis]() || t == reflect.TypeFor[SupposedRequest]() ||
 		t == reflect.TypeFor[NewSubscription]() || t == reflect.TypeFor[SubscriptionPatch]() || t == reflect.TypeFor[SecretRotation]() ||
-		t == reflect.TypeFor[ReplayRequest]() || t == reflect.TypeFor[DeliveryTest]()
+		t == reflect.TypeFor[ReplayRequest]() || t == reflect.TypeFor[DeliveryTest]() ||
+		t == reflect.TypeFor[PollCommit]() || t == reflect.TypeFor[PollSeek]()
 	if !request {
 		schema.AdditionalProperties = nil
 	}
@@ -533,7 +537,7 @@ var limits = map[string]limit{
 	"NewSubscription.types":              entries(subscription.MaxTypes, words(eventTypes())),
 	"NewSubscription.filters":            filterLimit,
 	"NewSubscription.sink":               inBytes(endpoints.MaxSink),
-	"NewSubscription.protocol":           oneOf(protocolHTTP),
+	"NewSubscription.protocol":           oneOf(protocolHTTP, protocolPoll),
 	"NewSubscription.name":               longest(handlers.MaxSubscriptionName),
 	"NewSubscription.description":        longest(handlers.MaxDescription),
 	"NewSubscription.mlflow_events":      entries(handlers.MaxSubscriptionTypes, words(handlers.MLflowEvents)),
@@ -543,6 +547,8 @@ var limits = map[string]limit{
 	"NewSubscription.rate":               between(0, handlers.MaxDeliveryRate),
 	"NewSubscription.start":              both(pattern("^(now|[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"), about("now, the sequence of the first event to be delivered, or a time; now if absent")),
 	"NewSubscription.config":             noMembers,
+	"PollCommit.cursor":                  longest(maxPollCursor),
+	"PollSeek.to":                        both(pattern("^(now|start|[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"), about("The sequence or the time of the first event to be fetched next, start or now")),
 	"ReplayRequest.from":                 both(pattern(whenPattern), about("Sequence of the first event, or a time; the subscription's beginning if absent")),
 	"ReplayRequest.to":                   both(pattern(whenPattern), about("Sequence of the last event, or a time; all that there is if absent")),
 	"ReplayRequest.mode":                 both(oneOf("all", "failed", "missing"), about("failed: only dead letters; missing: only what no attempt of the last fortnight has delivered")),

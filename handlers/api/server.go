@@ -149,7 +149,7 @@ func (s *Server) Collectors() []prometheus.Collector {
 }
 
 func (s *server) routes() []endpoint {
-	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), s.deliveryRoutes(), auditRoutes(),
+	return slices.Concat(modelRoutes(), versionRoutes(), targetRoutes(), eventRoutes(), s.streamRoutes(), s.publishRoutes(), s.stateRoutes(), s.sealRoutes(), s.principalRoutes(), s.operationRoutes(), s.diffRoutes(), s.whatIfRoutes(), s.verifyRoutes(), s.deliveryRoutes(), s.pollRoutes(), auditRoutes(),
 		lineageRoutes(), datasetRoutes(), s.subscriptionRoutes())
 }
 

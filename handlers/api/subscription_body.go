@@ -24,8 +24,8 @@ type NewSubscription struct {
 	Types            []string              `json:"types,omitempty"`
 	Config           struct{}              `json:"config,omitzero"`
 	Filters          []subscription.Filter `json:"filters,omitempty"`
-	Sink             string                `json:"sink"`
-	Protocol         string                `json:"protocol,omitempty"` // HTTP
+	Sink             string                `json:"sink,omitempty"`
+	Protocol         string                `json:"protocol,omitempty"` // HTTP, or POLL for one without a sink
 	ProtocolSettings ProtocolSettings      `json:"protocolsettings,omitzero"`
 	Name             string                `json:"name,omitempty"`
 	Description      string                `json:"description,omitempty"`
@@ -135,10 +135,27 @@ func (b *NewSubscription) check(v projections.View) error {
 	switch source := (events.Event{Registry: v.Registry().ID}).Source(); {
 	case b.Source != "" && b.Source != source:
 		return handlers.InvalidField("/source", "source", "must be %s, the source of all events here, or absent", source)
-	case b.Protocol != "" && b.Protocol != protocolHTTP:
-		return handlers.InvalidField("/protocol", "protocol", "must be HTTP")
+	case b.Protocol != "" && b.Protocol != protocolHTTP && b.Protocol != protocolPoll:
+		return handlers.InvalidField("/protocol", "protocol", "must be HTTP or POLL")
+	case b.Protocol == protocolPoll:
+		return b.checkPolled()
 	default:
 		return checkMethod(b.ProtocolSettings.Method)
+	}
+}
+
+// checkPolled refuses what goes with a sink.
+func (b *NewSubscription) checkPolled() error {
+	const why = "goes with the protocol HTTP: with POLL events are fetched"
+	switch {
+	case b.Sink != "":
+		return handlers.InvalidField("/sink", "no_sink", why)
+	case len(b.ProtocolSettings.Headers) > 0 || b.ProtocolSettings.Method != "":
+		return handlers.InvalidField("/protocolsettings", "no_sink", why)
+	case b.Signature != "":
+		return handlers.InvalidField("/signature", "no_sink", why)
+	default:
+		return nil
 	}
 }
 

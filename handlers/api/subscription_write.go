@@ -30,6 +30,9 @@ func (s *server) createSubscription() endpoint {
 			if err := c.readSubscription(&body); err != nil {
 				return err
 			}
+			if body.Protocol == protocolPoll {
+				return c.createPolled(&body)
+			}
 			cmd, endpoint, err := c.newSubscription(&body)
 			if err != nil {
 				return err
@@ -43,6 +46,26 @@ func (s *server) createSubscription() endpoint {
 			return c.answerWithSecret(http.StatusCreated, outcome)
 		},
 	}
+}
+
+// createPolled makes a subscription whose events are fetched.
+func (c *call) createPolled(body *NewSubscription) error {
+	if err := body.check(c.server.cfg.Runner.Now()); err != nil {
+		return err
+	}
+	spec, err := body.spec()
+	if err != nil {
+		return err
+	}
+	cmd := &handlers.CreateSubscription{Spec: spec}
+	if cmd.After, err = c.startAfter(body.Start); err != nil {
+		return err
+	}
+	outcome, err := c.do(cmd)
+	if err != nil {
+		return err
+	}
+	return c.answerWithSecret(http.StatusCreated, outcome)
 }
 
 // newSubscription checks all that can be checked without the state.

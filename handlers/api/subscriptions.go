@@ -19,7 +19,7 @@ type Subscription struct {
 	Types            []string                `json:"types,omitempty"`
 	Config           struct{}                `json:"config"`
 	Filters          []subscription.Filter   `json:"filters,omitempty"`
-	Sink             string                  `json:"sink"`
+	Sink             string                  `json:"sink,omitempty"` // absent where events are fetched
 	Protocol         string                  `json:"protocol"`
 	ProtocolSettings ProtocolSettings        `json:"protocolsettings"`
 	Name             string                  `json:"name,omitempty"`
@@ -28,9 +28,9 @@ type Subscription struct {
 	MLflowEvents     []string                `json:"mlflow_events,omitempty"` // that are wanted in the format mlflow; absent for all
 	Ordering         events.DeliveryOrdering `json:"ordering"`
 	Rate             int                     `json:"rate"` // deliveries a second at most, 0 for any
-	Signature        events.SignatureScheme  `json:"signature"`
+	Signature        events.SignatureScheme  `json:"signature,omitempty"`
 	// Credential names the sealed record of the sink, the headers and the secrets.
-	Credential     string `json:"credential"`
+	Credential     string `json:"credential,omitempty"`
 	OldSecretUntil string `json:"old_secret_until,omitempty"` // until when it signs too
 	After          uint64 `json:"after"`                      // events after this sequence are delivered
 
@@ -59,7 +59,11 @@ type SubscriptionList struct {
 	NextCursor    string         `json:"next_cursor,omitempty"` // absent on the last page
 }
 
-const protocolHTTP = "HTTP"
+// Protocols of subscriptions.
+const (
+	protocolHTTP = "HTTP"
+	protocolPoll = "POLL" // events are fetched
+)
 
 func (s *server) subscriptionRoutes() []endpoint {
 	status := func(action, name, summary string, build func(id string, body handlers.Delivery) handlers.Command) endpoint {
@@ -106,6 +110,9 @@ func showSubscription(v projections.View, s *projections.Subscription, sequence 
 		Signature: s.Settings.Signature, Credential: s.Settings.CredentialID.String(), After: s.After,
 		Status: s.Status, StatusCause: s.Cause, StatusReason: s.Reason.String(),
 		CreatedAt: events.FormatTime(s.CreatedAt()), UpdatedAt: events.FormatTime(s.UpdatedAt()), CreatedBy: s.CreatedBy, Sequence: sequence,
+	}
+	if s.Settings.SinkHost == "" {
+		shown.Protocol, shown.ProtocolSettings, shown.Sink, shown.Signature, shown.Credential = protocolPoll, ProtocolSettings{}, "", "", ""
 	}
 	if until := s.OldSecretUntil(); !until.IsZero() {
 		shown.OldSecretUntil = events.FormatTime(until)

@@ -91,7 +91,8 @@ func TestAMessageIsARequestOverHTTP(t *testing.T) {
 	}{
 		"without headers": {nil, "/v1/events?", map[string]string{"Content-Type": "application/cloudevents+json"}},
 		"a batch": {
-			nats.Header{"content-type": {"application/cloudevents-batch+json"}, "modelog-atomic": {"true"}}, "/v1/events?atomic=true",
+			nats.Header{"content-type": {"application/cloudevents-batch+json"}, "modelog-atomic": {"true"}},
+			"/v1/events?atomic=true",
 			map[string]string{"Content-Type": "application/cloudevents-batch+json"},
 		},
 		"binary": {

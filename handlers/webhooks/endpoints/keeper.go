@@ -96,6 +96,9 @@ func (k *Keeper) Replace(ctx context.Context, do Do, subscription string, build 
 		if err != nil {
 			return outcome, err
 		}
+		if s.Settings.SinkHost == "" {
+			return outcome, handlers.NoSink()
+		}
 		before, err := k.Vault.Get(ctx, s.Settings.CredentialID)
 		if errors.Is(err, vault.ErrUnknown) && k.moved(s) {
 			continue
