@@ -92,8 +92,7 @@ func entry(page *bytes.Buffer, source source, kind string) error {
 	}
 	fmt.Fprintf(page, "\n## %s\n\n%s\n\n", kind, about(source, kind))
 	comments := source.fields[t.Name()]
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if comment := comments[f.Name]; comment != "" {
 			if options != "" {
@@ -123,7 +122,7 @@ func exampleOf(kind string) (whole, part []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	value := jsontext.Value(slices.Concat([]byte(`{"subject":`), short, []byte(`,"data":`), parts.Data, []byte("}")))
+	value := slices.Concat(jsontext.Value(`{"subject":`), short, []byte(`,"data":`), parts.Data, []byte("}"))
 	if err := value.Format(jsontext.WithIndent("  "), jsontext.PreserveRawStrings(true)); err != nil {
 		return nil, nil, err
 	}

@@ -59,7 +59,7 @@ func (s *eventSource) once(ctx context.Context) error {
 	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil //nolint:nilerr // the line is bad: it is tried again
+		return nil // the line is bad: it is tried again
 	}
 	defer response.Body.Close() //nolint:errcheck // it was only read
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))

@@ -40,7 +40,7 @@ that a crash repeats some but loses none.`,
 		}
 		for {
 			more, err := c.pollOnce(cmd.Context(), args[0], url.Values{"limit": {strconv.Itoa(limit)}, "wait": {wait}}, commit)
-			if err != nil || !follow && !(commit && more) {
+			if goesOn := follow || commit && more; err != nil || !goesOn {
 				return err
 			}
 		}

@@ -477,7 +477,8 @@ func longest(n int) limit { return func(s *jsonschema.Schema) { s.MaxLength = &n
 
 func atLeast(n float64) limit { return func(s *jsonschema.Schema) { s.Minimum = &n } }
 
-func between(least, most float64) limit {
+func upTo(most float64) limit {
+	least := 0.0
 	return func(s *jsonschema.Schema) { s.Minimum, s.Maximum = &least, &most }
 }
 
@@ -544,7 +545,7 @@ var limits = map[string]limit{
 	"NewSubscription.format":             words(handlers.DeliveryFormats),
 	"NewSubscription.ordering":           words(handlers.DeliveryOrderings),
 	"NewSubscription.signature":          words(handlers.SignatureSchemes),
-	"NewSubscription.rate":               between(0, handlers.MaxDeliveryRate),
+	"NewSubscription.rate":               upTo(handlers.MaxDeliveryRate),
 	"NewSubscription.start":              both(pattern("^(now|[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}T.+)$"), about("now, the sequence of the first event to be delivered, or a time; now if absent")),
 	"NewSubscription.config":             noMembers,
 	"PollCommit.cursor":                  longest(maxPollCursor),
@@ -552,14 +553,14 @@ var limits = map[string]limit{
 	"ReplayRequest.from":                 both(pattern(whenPattern), about("Sequence of the first event, or a time; the subscription's beginning if absent")),
 	"ReplayRequest.to":                   both(pattern(whenPattern), about("Sequence of the last event, or a time; all that there is if absent")),
 	"ReplayRequest.mode":                 both(oneOf("all", "failed", "missing"), about("failed: only dead letters; missing: only what no attempt of the last fortnight has delivered")),
-	"ReplayRequest.rate":                 between(0, handlers.MaxDeliveryRate),
+	"ReplayRequest.rate":                 upTo(handlers.MaxDeliveryRate),
 	"SubscriptionPatch.types":            entries(subscription.MaxTypes, words(eventTypes())),
 	"SubscriptionPatch.protocolsettings": settingsLimit,
 	"NewSubscription.protocolsettings":   settingsLimit,
 	"NewSubscription.source":             pattern("^urn:modelog:"),
 	"SubscriptionPatch.filters":          filterLimit,
 	"SubscriptionPatch.sink":             inBytes(endpoints.MaxSink),
-	"SubscriptionPatch.rate":             between(0, handlers.MaxDeliveryRate),
+	"SubscriptionPatch.rate":             upTo(handlers.MaxDeliveryRate),
 	"SubscriptionPatch.name":             longest(handlers.MaxSubscriptionName),
 	"SubscriptionPatch.description":      longest(handlers.MaxDescription),
 	"SubscriptionPatch.mlflow_events":    entries(handlers.MaxSubscriptionTypes, words(handlers.MLflowEvents)),
@@ -580,7 +581,7 @@ var limits = map[string]limit{
 	"VersionSpec.run_id":                 longest(handlers.MaxShort),
 	"VersionSpec.run_link":               inBytes(handlers.MaxSourceBytes),
 	"VersionSpec.logged_model":           longest(handlers.MaxShort),
-	"VersionSpec.version":                between(0, handlers.MaxVersion),
+	"VersionSpec.version":                upTo(handlers.MaxVersion),
 	"VersionSpec.artifacts":              entries(handlers.MaxArtifacts),
 	"VersionSpec.datasets":               entries(handlers.MaxDatasets),
 	"VersionSpec.parameters":             pairs(handlers.MaxParameters, longest(handlers.MaxValue)),

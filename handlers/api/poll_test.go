@@ -92,10 +92,19 @@ func TestASubscriptionWithoutASinkIsPolled(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ method, path, body, field string }{
-		{"GET", "/poll?limit=0", "", "limit"}, {"GET", "/poll?limit=1001", "", "limit"}, {"GET", "/poll?wait=31s", "", "wait"}, {"GET", "/poll?wait=x", "", "wait"},
-		{"GET", "/poll?as_of=1", "", "as_of"}, {"GET", "/poll?after=1", "", "after"}, {"POST", "/commit", `{}`, "/cursor"}, {"POST", "/commit", `{"cursor":"x"}`, "/cursor"},
-		{"POST", "/commit", `{"cursor":"` + pollCursorOf(made.ID, 1_000_000) + `"}`, "/cursor"}, {"POST", "/commit", `{"cursor":"` + pollCursorOf("01KXFT0005H00K000000000000", 1) + `"}`, "/cursor"},
-		{"POST", "/seek", `{}`, "/to"}, {"POST", "/seek", `{"to":1000000}`, "/to"}, {"POST", "/seek", `{"to":"soon"}`, "/to"},
+		{"GET", "/poll?limit=0", "", "limit"},
+		{"GET", "/poll?limit=1001", "", "limit"},
+		{"GET", "/poll?wait=31s", "", "wait"},
+		{"GET", "/poll?wait=x", "", "wait"},
+		{"GET", "/poll?as_of=1", "", "as_of"},
+		{"GET", "/poll?after=1", "", "after"},
+		{"POST", "/commit", `{}`, "/cursor"},
+		{"POST", "/commit", `{"cursor":"x"}`, "/cursor"},
+		{"POST", "/commit", `{"cursor":"` + pollCursorOf(made.ID, 1_000_000) + `"}`, "/cursor"},
+		{"POST", "/commit", `{"cursor":"` + pollCursorOf("01KXFT0005H00K000000000000", 1) + `"}`, "/cursor"},
+		{"POST", "/seek", `{}`, "/to"},
+		{"POST", "/seek", `{"to":1000000}`, "/to"},
+		{"POST", "/seek", `{"to":"soon"}`, "/to"},
 	} {
 		if p := r.call(c.method, at+c.path, c.body).problem(400, handlers.CodeInvalid); len(p.Errors) != 1 || p.Errors[0].Pointer != c.field {
 			t.Errorf("%s %s %s: %+v", c.method, c.path, c.body, p.Errors)
@@ -118,8 +127,12 @@ func TestPollAndDeliveryAreDifferentThings(t *testing.T) {
 	r.call("GET", polled+"/poll", "").problem(409, handlers.CodeNotActive)
 	r.call("DELETE", polled, "").want(204)
 	for _, c := range []struct{ more, field string }{
-		{`"sink":"https://h"`, "/sink"}, {`"protocolsettings":{"headers":{"A":"b"}}`, "/protocolsettings"}, {`"signature":"v1a"`, "/signature"}, {`"format":"slack"`, "/format"},
-		{`"ordering":"none"`, "/ordering"}, {`"rate":1`, "/rate"},
+		{`"sink":"https://h"`, "/sink"},
+		{`"protocolsettings":{"headers":{"A":"b"}}`, "/protocolsettings"},
+		{`"signature":"v1a"`, "/signature"},
+		{`"format":"slack"`, "/format"},
+		{`"ordering":"none"`, "/ordering"},
+		{`"rate":1`, "/rate"},
 	} {
 		if p := r.call("POST", "/v1/subscriptions", `{"protocol":"POLL",`+c.more+`}`).problem(400, handlers.CodeInvalid); len(p.Errors) != 1 || p.Errors[0].Pointer != c.field {
 			t.Errorf("%s: %+v", c.more, p.Errors)
