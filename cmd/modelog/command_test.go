@@ -78,7 +78,7 @@ func TestEveryCommandHasItsFlags(t *testing.T) {
 		"webhook rotate-secret": reasoned + " valid-for", "webhook delete": reasoned,
 		"webhook status": asks, "webhook attempts": asks + " limit sequence status class", "webhook dead-letters": asks + " limit", "webhook test": asks,
 		"webhook replay": asks + " from to failed missing rate detach", "webhook replays": asks + " stop",
-		"webhook poll": asks + " limit wait commit follow", "webhook seek": asks,
+		"webhook poll": asks + " limit wait commit follow", "webhook seek": asks, "webhook listen": asks + " listen secret",
 		"bench": "", "demo": "",
 	}
 	shared := strings.Fields(reasoned + " as-of")

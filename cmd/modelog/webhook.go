@@ -23,7 +23,7 @@ modelog serve --webhook-allow-http --webhook-allow-cidr 127.0.0.1/32, for one.`,
 	cmd.AddCommand(
 		a.webhookCreateCommand(), a.webhookListCommand(), a.webhookGetCommand(), a.webhookChangeCommand(), a.webhookPauseCommand(),
 		a.webhookResumeCommand(), a.webhookRotateCommand(), a.webhookDeleteCommand(), a.webhookDeliveryStatusCommand(), a.webhookAttemptsCommand(),
-		a.webhookDeadLettersCommand(), a.webhookReplayCommand(), a.webhookReplaysCommand(), a.webhookTestCommand(), a.webhookPollCommand(), a.webhookSeekCommand(),
+		a.webhookDeadLettersCommand(), a.webhookReplayCommand(), a.webhookReplaysCommand(), a.webhookTestCommand(), a.webhookPollCommand(), a.webhookSeekCommand(), a.webhookListenCommand(),
 	)
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/modelog/modelog/events"
@@ -20,8 +21,34 @@ var errUnrenderable = errors.New("the event can't be rendered")
 // bookers is how many attempts are written down at a time.
 const bookers = 256
 
+// turns is how many deliveries are made at a time by those whose endpoints answer at
+// once: with a thousand of them a request to the registry would wait for all. Whoever
+// takes longer than a turn lasts waits for the network, and lets another in.
+const (
+	turns    = 32
+	turnMost = 20 * time.Millisecond
+)
+
+// turn waits for a turn; end gives it back.
+func (s *session) turn() (end func()) {
+	select {
+	case s.turns <- struct{}{}:
+	case <-s.ctx.Done():
+		return func() {}
+	}
+	var once sync.Once
+	release := func() { once.Do(func() { <-s.turns }) }
+	timer := time.AfterFunc(turnMost, release)
+	return func() {
+		timer.Stop()
+		release()
+	}
+}
+
 // deliver makes one attempt.
 func (s *session) deliver(f *flow, sub *projections.Subscription, it item) {
+	end := s.turn()
+	defer end()
 	started := s.cfg.Now()
 	requests, err := s.requests(f, sub, it.sequence, started)
 	if err == nil && len(requests) == 0 {
@@ -32,6 +59,7 @@ func (s *session) deliver(f *flow, sub *projections.Subscription, it item) {
 	if err == nil {
 		res = s.send(requests)
 	}
+	end()
 	o, err := s.judge(&res, err)
 	if !o.ok && !o.ours && (o.unsendable || s.cfg.Pace.last(it.attempts)) { // the pointer stands before the cursor moves on
 		dead := cursors.DeadLetter{Sequence: it.sequence, AtMilli: started.UnixMilli(), Status: res.Status, Class: res.Class}

@@ -32,6 +32,7 @@ type session struct {
 	earlier chan struct{} // the first of the wakes is another
 	catch   chan struct{} // slots of catchers
 	books   chan struct{} // slots of bookers
+	turns   chan struct{} // slots of deliveries that are being made
 	recent  [recents]atomic.Pointer[fanout.Event]
 	reader  *fanout.Follower
 	saving  sync.Mutex // one writes cursors at a time
@@ -54,7 +55,7 @@ type session struct {
 func openSession(e *Engine) (*session, error) {
 	s := &session{
 		Engine: e, flows: map[ulid.ULID]*flow{}, jobs: map[ulid.ULID]*flow{},
-		earlier: make(chan struct{}, 1), catch: make(chan struct{}, catchers), books: make(chan struct{}, bookers),
+		earlier: make(chan struct{}, 1), catch: make(chan struct{}, catchers), books: make(chan struct{}, bookers), turns: make(chan struct{}, turns),
 	}
 	s.ctx, s.cancel = context.WithCancel(e.ctx)
 	if err := s.open(); err != nil {
