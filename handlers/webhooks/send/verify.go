@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,10 +42,8 @@ func Verify(secret string, h http.Header, body []byte, now time.Time) error {
 	case now.Sub(time.Unix(seconds, 0)).Abs() > tolerance:
 		return ErrStale
 	}
-	for _, s := range signatures {
-		if signed(s) {
-			return nil
-		}
+	if slices.ContainsFunc(signatures, signed) {
+		return nil
 	}
 	return ErrSignature
 }
