@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,8 +18,8 @@ func overNATS(t *testing.T) (nc *nats.Conn, url string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "modelog", "serve", "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", t.TempDir())
 	cmd.Env = cleanEnvironment()
-	var log bytes.Buffer
-	p, err := launch(cmd, &log)
+	log := &lockedBuffer{}
+	p, err := launch(cmd, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +40,26 @@ func overNATS(t *testing.T) (nc *nats.Conn, url string) {
 			t.Fatal("the service is not there")
 		}
 	}
+}
+
+// lockedBuffer can be read while it is written.
+type lockedBuffer struct {
+	lock sync.Mutex
+	text bytes.Buffer // guarded by lock
+}
+
+// Write never fails.
+func (b *lockedBuffer) Write(data []byte) (int, error) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.text.Write(data)
+}
+
+// String gives what was written.
+func (b *lockedBuffer) String() string {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.text.String()
 }
 
 // TestEventsArePublishedOverNATS publishes with NATS's own client to the real program.
