@@ -31,7 +31,8 @@ demo: build ## show a registry at work, on real models
 
 test: $(VENV)/.installed ## install what the tests need, and run them
 	$(if $(RACE),,@echo "no C compiler here: testing without the race detector")
-	go test $(RACE) -timeout 20m ./...
+	go test $(RACE) -timeout 20m ./events/natslog # alone: its clusters elect their leaders against the clock
+	go test $(RACE) -timeout 20m $$(go list ./... | grep -v /events/natslog$$)
 	@$(MAKE) --no-print-directory conformance
 
 conformance: build $(VENV_MLFLOW)/.installed $(VENV_OPENLINEAGE)/.installed $(NODE)/.installed ## judge dialects, deliveries and proofs with others' clients

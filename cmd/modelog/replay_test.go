@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,13 +76,17 @@ func TestAPaceEndsWithItsContext(t *testing.T) {
 // receiver answers one request after the other with the statuses that it is given,
 // 0 for a connection that breaks.
 type receiver struct {
+	after string // Retry-After
+
+	lock     sync.Mutex // a connection that broke may be at its end when the next one is served
 	statuses []int
-	after    string // Retry-After
 	got      []string
 	media    string
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
 	status := r.statuses[0]
 	r.statuses = r.statuses[1:]
 	if status == 0 {
